@@ -1,0 +1,17 @@
+#pragma once
+
+#include <cstdint>
+
+#include "src/base/ip4.hpp"
+#include "src/base/wire.hpp"
+
+namespace vmrouter {
+
+/// The Internet checksum (RFC 1071) of `bytes`, continued from the partial sum `seed`; ready to be stored in a header.
+/// A buffer that contains its own correct checksum sums to 0.
+std::uint16_t internet_checksum(Bytes bytes, std::uint32_t seed = 0);
+
+/// The partial sum of the UDP pseudo-header (RFC 768), the seed for internet_checksum over header and payload.
+std::uint32_t udp_pseudo_header(Ipv4 source, Ipv4 destination, std::uint16_t udp_length);
+
+}  // namespace vmrouter

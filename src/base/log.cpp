@@ -1,0 +1,88 @@
+#include "src/base/log.hpp"
+
+#include <spdlog/details/null_mutex.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <memory>
+
+namespace vmrouter::log {
+namespace {
+
+spdlog::level::level_enum to_spdlog(Level level) {
+    switch (level) {
+        case Level::Debug:
+            return spdlog::level::debug;
+        case Level::Info:
+            return spdlog::level::info;
+        case Level::Warn:
+            return spdlog::level::warn;
+        case Level::Error:
+            return spdlog::level::err;
+    }
+    return spdlog::level::info;
+}
+
+/// True when stderr goes straight to the journal: JOURNAL_STREAM holds its device and inode (systemd.exec(5)).
+bool stderr_is_journal() {
+    const char* stream = std::getenv("JOURNAL_STREAM");
+    struct stat status {};
+    if (stream == nullptr || fstat(STDERR_FILENO, &status) != 0) return false;
+    return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) == stream;
+}
+
+/// One write(2) a line to stderr. The journal gets a priority prefix and adds the time itself.
+class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+public:
+    StderrSink() : journal_(stderr_is_journal()) { set_pattern_(journal_ ? "[%n] %v" : "%H:%M:%S [%n] %l: %v"); }
+
+private:
+    void sink_it_(const spdlog::details::log_msg& message) override {
+        spdlog::memory_buf_t line;
+        if (journal_) {
+            const char priority = message.level >= spdlog::level::err    ? '3'
+                                  : message.level == spdlog::level::warn ? '4'
+                                  : message.level == spdlog::level::info ? '6'
+                                                                         : '7';
+            const char prefix[] = {'<', priority, '>'};
+            line.append(prefix, prefix + sizeof prefix);
+        }
+        formatter_->format(message, line);
+        [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
+    }
+    void flush_() override {}
+
+    bool journal_;
+};
+
+struct Output {
+    std::shared_ptr<StderrSink> sink = std::make_shared<StderrSink>();
+    Level level = Level::Info;
+};
+
+Output& output() {
+    static Output instance;
+    return instance;
+}
+
+}  // namespace
+
+void set_level(Level level) {
+    output().level = level;
+}
+
+bool enabled(Level level) {
+    return level >= output().level;
+}
+
+void write(Level level, std::string_view module, std::string_view line) {
+    const spdlog::details::log_msg message(spdlog::string_view_t(module.data(), module.size()), to_spdlog(level),
+                                           spdlog::string_view_t(line.data(), line.size()));
+    output().sink->log(message);
+}
+
+}  // namespace vmrouter::log
