@@ -1,0 +1,15 @@
+#include "conf/config.hpp"
+
+namespace vmrouter::conf {
+
+std::string segment_name(const Config& config) {
+    if (config.network.bridge) return *config.network.bridge;
+    return config.network.interface.value_or(std::string{});
+}
+
+std::string instance_name(const Config& config) {
+    const std::string segment = segment_name(config);
+    return segment.empty() ? "usermode" : segment;
+}
+
+}  // namespace vmrouter::conf
