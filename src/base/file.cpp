@@ -43,6 +43,20 @@ Result<void> replace(const std::string& path, std::string_view data, mode_t mode
     return {};
 }
 
+Result<std::string> read_all(int fd, const std::string& path, std::size_t limit) {
+    std::string content;
+    char chunk[16384];
+    for (;;) {
+        const auto got = read(fd, chunk, sizeof chunk);
+        if (got < 0 && errno == EINTR) continue;
+        if (got < 0) return Failure{system_error("cannot read the file", errno, path)};
+        if (got == 0) return content;
+        if (content.size() + static_cast<std::size_t>(got) > limit)
+            return Failure{Error{"the file is larger than " + std::to_string(limit) + " bytes", path, {}}};
+        content.append(chunk, static_cast<std::size_t>(got));
+    }
+}
+
 }  // namespace
 
 FileDescriptor& FileDescriptor::operator=(FileDescriptor&& other) noexcept {
@@ -60,17 +74,22 @@ void FileDescriptor::reset() {
 Result<std::string> read_file(const std::string& path, std::size_t limit) {
     FileDescriptor file(open(path.c_str(), O_RDONLY | O_CLOEXEC));
     if (!file) return Failure{system_error("cannot open the file", errno, path)};
-    std::string content;
-    char chunk[16384];
-    for (;;) {
-        const auto got = read(file.get(), chunk, sizeof chunk);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return Failure{system_error("cannot read the file", errno, path)};
-        if (got == 0) return content;
-        if (content.size() + static_cast<std::size_t>(got) > limit)
-            return Failure{Error{"the file is larger than " + std::to_string(limit) + " bytes", path, {}}};
-        content.append(chunk, static_cast<std::size_t>(got));
-    }
+    return read_all(file.get(), path, limit);
+}
+
+Result<std::optional<std::string>> read_own_file(const std::string& path, std::size_t limit) {
+    // O_NONBLOCK: opening a FIFO that somebody left there must not wait for its writer.
+    FileDescriptor file(open(path.c_str(), O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    if (!file && errno == ENOENT) return std::optional<std::string>{};
+    if (!file && errno == ELOOP)
+        return Failure{Error{"refusing to follow a symbolic link", path, "remove the link, or name the real file"}};
+    if (!file) return Failure{system_error("cannot open the file", errno, path)};
+    struct stat status {};
+    if (fstat(file.get(), &status) != 0) return Failure{system_error("cannot look at the file", errno, path)};
+    if (!S_ISREG(status.st_mode)) return Failure{Error{"not a regular file", path, {}}};
+    auto content = read_all(file.get(), path, limit);
+    if (!content) return Failure{std::move(content.error())};
+    return std::optional<std::string>{std::move(*content)};
 }
 
 int write_all(int fd, std::string_view data) {

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -33,6 +34,10 @@ private:
 
 /// The whole file; an error when it cannot be read or is larger than `limit` bytes.
 Result<std::string> read_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
+
+/// As read_file, for files of ours in folders that others may write to as well: nullopt when there is none; a link or
+/// anything but a regular file at the last component of the path is an error, and is neither followed nor waited for.
+Result<std::optional<std::string>> read_own_file(const std::string& path, std::size_t limit = std::size_t{64} << 20);
 
 /// Writes all of `data`, going on after short writes and EINTR. 0, or the errno of the write that failed.
 int write_all(int fd, std::string_view data);

@@ -64,3 +64,22 @@ TEST_CASE("The topmost folder that had to be made is reported") {
     REQUIRE(make_directories(folder.path + "/a/b/c", &created));
     CHECK(created.empty());
 }
+
+TEST_CASE("A file of ours is read without following links or waiting for a pipe") {
+    const TemporaryFolder folder;
+    const auto path = folder.path + "/leases";
+    CHECK(*read_own_file(path) == std::nullopt);
+    REQUIRE(replace_file(path, "one\n"));
+    CHECK(*read_own_file(path) == "one\n");
+    CHECK_FALSE(read_own_file(path, 3));
+
+    std::filesystem::create_symlink(path, folder.path + "/link");
+    const auto link = read_own_file(folder.path + "/link");
+    REQUIRE_FALSE(link);
+    CHECK(link.error().what == "refusing to follow a symbolic link");
+
+    REQUIRE(mkfifo((folder.path + "/pipe").c_str(), 0600) == 0);
+    const auto pipe = read_own_file(folder.path + "/pipe");
+    REQUIRE_FALSE(pipe);
+    CHECK(pipe.error().what == "not a regular file");
+}
