@@ -1,0 +1,55 @@
+#pragma once
+
+// The kernel's events about links, addresses, IPv4 routes and routing rules: one socket, no polling. A batch is
+// everything that is waiting when the first event arrives; nothing is held back in order to collect more, since a new
+// network must be shut within 100 ms.
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <memory>
+#include <vector>
+
+#include "src/base/file.hpp"
+#include "src/base/result.hpp"
+#include "src/link/facts.hpp"
+
+namespace vmrouter::link {
+
+struct LinkEvent {
+    bool removed = false;
+    Link link;  ///< as the event told it; a removed one by its last name and index
+};
+
+struct Events {
+    bool overrun = false;  ///< some were lost: read everything anew
+    std::vector<LinkEvent> links;
+    bool addresses = false;
+    bool routes = false;
+    bool rules = false;
+
+    /// Whether networks, uplinks or blocked prefixes may be others now.
+    [[nodiscard]] bool networks_changed() const { return overrun || !links.empty() || addresses || routes || rules; }
+};
+
+/// A netlink socket that has joined the groups above; opened by the privileged half.
+Result<FileDescriptor> open_event_socket();
+
+class Monitor {
+public:
+    Monitor(asio::io_context& io, FileDescriptor socket);
+    ~Monitor();
+    Monitor(const Monitor&) = delete;
+    Monitor& operator=(const Monitor&) = delete;
+
+    /// Waits for the next batch. Fails with asio::system_error only when cancelled or when the socket is broken.
+    asio::awaitable<Events> next();
+
+    /// What is waiting now, without waiting for it.
+    Events drain();
+
+private:
+    struct Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace vmrouter::link
