@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "src/base/result.hpp"
+
+struct nft_ctx;
+
+namespace vmrouter::firewall {
+
+/// libnftables. One context for the life of the process, used from one thread: creating it late is dangerous, because
+/// the library ends the process when it cannot open its netlink socket.
+class Nft {
+public:
+    /// Fails with a cure when the kernel has no nf_tables or we lack CAP_NET_ADMIN (the library itself would exit).
+    static Result<Nft> open();
+
+    /// Runs `text` as one transaction: all of it or nothing. The error names line and column of the generated text.
+    Result<void> run(const std::string& text);
+    /// The output of a listing command as JSON text ("list counters table inet x").
+    Result<std::string> list(const std::string& command);
+    /// Runs `text` and returns what the kernel made of it, with handles, as JSON.
+    Result<std::string> run_echo(const std::string& text);
+
+private:
+    struct Free {
+        void operator()(nft_ctx* context) const;
+    };
+    explicit Nft(nft_ctx* context) : context_(context) {}
+
+    std::unique_ptr<nft_ctx, Free> context_;
+};
+
+}  // namespace vmrouter::firewall

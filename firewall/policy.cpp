@@ -1,0 +1,76 @@
+#include "firewall/policy.hpp"
+
+#include <cassert>
+
+namespace vmrouter::firewall {
+
+std::vector<Cidr> reserved_ranges() {
+    return {
+        {Ipv4{0, 0, 0, 0}, 8},         // this network (RFC 1122)
+        {Ipv4{127, 0, 0, 0}, 8},       // loopback
+        {Ipv4{168, 63, 129, 16}, 32},  // Azure's host agent
+        {Ipv4{169, 254, 0, 0}, 16},    // link-local, cloud metadata (RFC 3927)
+        {Ipv4{224, 0, 0, 0}, 4},       // multicast
+        {Ipv4{240, 0, 0, 0}, 4},       // reserved (RFC 1112), limited broadcast
+    };
+}
+
+std::vector<Cidr> private_ranges() {
+    return {
+        {Ipv4{10, 0, 0, 0}, 8},      // RFC 1918
+        {Ipv4{100, 64, 0, 0}, 10},   // shared address space (RFC 6598), also Tailscale's
+        {Ipv4{172, 16, 0, 0}, 12},   // RFC 1918
+        {Ipv4{192, 0, 0, 0}, 24},    // IETF protocol assignments (RFC 6890)
+        {Ipv4{192, 168, 0, 0}, 16},  // RFC 1918
+        {Ipv4{198, 18, 0, 0}, 15},   // benchmarking (RFC 2544)
+    };
+}
+
+std::vector<Prefix6> blocked_ranges6() {
+    const auto prefix = [](const char* address, std::uint8_t length) {
+        return Prefix6{Ipv6::parse(address).value_or(Ipv6{}), length};
+    };
+    return {
+        prefix("::", 3),       // unspecified, loopback, mapped (RFC 4291), NAT64 (RFC 6052, 8215)
+        prefix("2001::", 32),  // Teredo (RFC 4380)
+        prefix("2002::", 16),  // 6to4 (RFC 3056)
+        prefix("fc00::", 7),   // unique local (RFC 4193)
+        prefix("fe80::", 10),  // link-local
+        prefix("fec0::", 10),  // site-local (RFC 3879)
+        prefix("ff00::", 8),   // multicast
+    };
+}
+
+std::string table_name(const std::string& instance) {
+    std::string name = "vmrouter_";
+    for (const char c : instance) {
+        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+        name += plain ? c : '_';
+    }
+    return name;
+}
+
+std::uint16_t log_group(const std::string& instance) {
+    std::uint32_t hash = 2166136261;  // FNV-1a
+    for (const char c : instance) hash = (hash ^ static_cast<std::uint8_t>(c)) * 16777619;
+    return static_cast<std::uint16_t>(1024 + hash % (65536 - 1024));
+}
+
+std::string to_string(Protocol protocol) {
+    switch (protocol) {
+        case Protocol::Icmp:
+            return "icmp";
+        case Protocol::Tcp:
+            return "tcp";
+        case Protocol::Udp:
+            return "udp";
+    }
+    assert(false);
+    return {};
+}
+
+std::string to_string(const Prefix6& prefix) {
+    return to_string(prefix.address) + "/" + std::to_string(prefix.length);
+}
+
+}  // namespace vmrouter::firewall

@@ -1,0 +1,24 @@
+#pragma once
+
+#include <string>
+
+#include "firewall/policy.hpp"
+
+namespace vmrouter::firewall {
+
+/// The complete nft text for `policy`: declares, deletes and defines our tables, so that one run is one transaction
+/// that works whether they existed or not. Interface names must have passed is_interface_name(); every address is
+/// printed from its value. Pure.
+std::string ruleset(const Policy& policy);
+
+/// nft text that removes every table of the instance, present or not.
+std::string removal(const std::string& instance);
+
+/// The smallest nft text that turns the set contents of `from` into those of `to`; empty when there is nothing to do.
+/// Only for policies of the same_shape(). Pure.
+std::string elements(const Policy& from, const Policy& to);
+
+/// Whether two policies differ in set contents only, so that elements() is enough to get from one to the other.
+bool same_shape(const Policy& a, const Policy& b);
+
+}  // namespace vmrouter::firewall
