@@ -68,9 +68,11 @@ private:
 
     Entry* find(const Question& question, Type type, std::uint64_t hash);
     std::size_t reply(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out, std::size_t limit);
-    void touch(std::uint32_t index);
-    void link_front(std::uint32_t index);
+    void fill(Entry& entry, const Answer& answer) const;
+    void insert(Entry&& entry, Monotonic now);
+    void link_newest(std::uint32_t index);
     void unlink(std::uint32_t index);
+    void evict(std::uint32_t index, Monotonic now);
     void remove(std::uint32_t index);
     template <class Predicate>
     void remove_if(Predicate predicate);

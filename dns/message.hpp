@@ -141,11 +141,28 @@ std::size_t udp_limit(const Query& query);
 /// end with DO copied. Returns its size, at most header_size + 259 + opt_size; 0 when `out` is too small.
 std::size_t write_upstream_query(const Question& question, std::uint16_t id, std::span<std::uint8_t> out);
 
-/// A reply without records: header, the question when there is one, our OPT when the client sent one. Codes above 15
-/// become SERVFAIL for a client without EDNS. Returns its size; 0 when `out` is too small.
-std::size_t write_error(const Query& query, Rcode rcode, std::span<std::uint8_t> out, std::optional<Ede> ede = {});
-/// The same with TC: "ask again over TCP".
-std::size_t write_truncated(const Query& query, std::span<std::uint8_t> out);
+/// What the header of a reply says beside what it repeats of the query.
+struct ReplyFlags {
+    bool authoritative = false;
+    bool truncated = false;
+    bool authenticated = false;  ///< AD; shown only to a client that set AD or DO (RFC 6840 section 5.8)
+    Rcode rcode = Rcode::NoError;
+};
+/// The header's second word: QR and RA, RD and CD as in the query, and the flags. Codes above 15 become SERVFAIL for a
+/// client without EDNS.
+std::uint16_t reply_flags(const Query& query, const ReplyFlags& flags);
+/// Our OPT in a reply, nothing when the client sent none: 11 bytes, 6 more with an Extended DNS Error.
+void write_reply_opt(const Query& query, Rcode rcode, std::optional<Ede> ede, Writer& writer);
+
+/// A reply without records: header, the question when there is one, our OPT when the client sent one. Returns its size;
+/// 0 when `out` is too small (288 bytes are always enough).
+std::size_t write_bare(const Query& query, const ReplyFlags& flags, std::span<std::uint8_t> out,
+                       std::optional<Ede> ede = {});
+/// FORMERR, SERVFAIL, REFUSED and their like.
+inline std::size_t write_error(const Query& query, Rcode rcode, std::span<std::uint8_t> out,
+                               std::optional<Ede> ede = {}) {
+    return write_bare(query, {.rcode = rcode}, out, ede);
+}
 
 /// A reply of our own, record by record, with compression. What does not fit into `limit` turns the whole into a
 /// truncated one. No allocation.
@@ -174,7 +191,8 @@ public:
     std::size_t finish();
 
 private:
-    bool begin(const Name& owner, Type type, std::uint32_t ttl);
+    void write_name(const Name& name);
+    void begin(const Name& owner, Type type, std::uint32_t ttl);
     void end();
 
     const Query& query_;
@@ -185,22 +203,10 @@ private:
     std::optional<Ede> ede_;
     bool authoritative_ = false;
     bool in_authority_ = false;
+    bool question_remembered_ = false;
     std::uint16_t answers_ = 0;
     std::uint16_t authorities_ = 0;
     std::size_t rdata_ = 0;
 };
-
-// Shared by everything that writes replies.
-
-/// The second half of the header's first word after the id, for a reply to `query`.
-struct ReplyFlags {
-    bool authoritative = false;
-    bool truncated = false;
-    bool authenticated = false;  ///< AD; shown only to a client that set AD or DO
-    Rcode rcode = Rcode::NoError;
-};
-std::uint16_t reply_flags(const Query& query, const ReplyFlags& flags);
-/// Our OPT in a reply: 11 bytes, 6 more with an Extended DNS Error.
-void write_reply_opt(const Query& query, Rcode rcode, std::optional<Ede> ede, Writer& writer);
 
 }  // namespace vmrouter::dns

@@ -115,6 +115,7 @@ bool Name::read(Bytes message, std::size_t& position) {
     std::size_t after = 0;   // behind the first pointer: where the caller goes on
     std::size_t limit = at;  // a pointer must point before this
     std::size_t size = 0;
+    std::size_t hops = 0;  // an honest name has a label between any two pointers
     size_ = 1;
     for (;;) {
         if (at >= message.size()) break;
@@ -122,7 +123,7 @@ bool Name::read(Bytes message, std::size_t& position) {
         if (length > max_label) {
             if ((length & pointer_bits) != pointer_bits || at + 2 > message.size()) break;
             const std::size_t target = (std::size_t{length} & 0x3f) << 8 | message[at + 1];
-            if (target >= limit) break;
+            if (target >= limit || ++hops > max_labels) break;
             if (after == 0) after = at + 2;
             limit = at = target;
             continue;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <variant>
@@ -87,12 +88,17 @@ struct Answer {
     [[nodiscard]] AnswerView view() const { return {wire, ttls, rcode, authoritative, authenticated, truncated}; }
 };
 
+/// Writes the message anew with the records that `keep` says, in their order: names are decompressed and compressed
+/// again (in RDATA only where RFC 3597 section 4 allows it), everything else is copied. Fills answer.wire and
+/// answer.ttls. False when the message is malformed or would become larger than a message can be.
+bool rewrite(Bytes message, const Question& question, const std::function<bool(const Record&)>& keep, Answer& answer);
+
 /// How old an answer is when it is sent.
 struct Age {
     std::uint32_t seconds = 0;         ///< taken off every TTL
-    std::optional<std::uint32_t> ttl;  ///< instead: this TTL everywhere (stale answers, RFC 8767 section 5.2)
+    std::optional<std::uint32_t> ttl = {};  ///< instead: this TTL everywhere (stale answers, RFC 8767 section 5.2)
     bool cached = false;               ///< AA is not repeated from a cache
-    std::optional<Ede> ede;
+    std::optional<Ede> ede = {};
 };
 
 /// This client's reply from an answer: its id, its question in its case, TTLs aged, AD only for those who ask, an OPT

@@ -1,0 +1,294 @@
+// check_response(): one walk over an upstream's response decides everything about it. Only when something has to go
+// (records that point into blocked networks, that do not belong to the question, or an OPT that is not the last record)
+// is the message written anew; otherwise what the guest gets is the upstream's bytes up to the OPT.
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <utility>
+
+#include "dns/policy.hpp"
+
+namespace vmrouter::dns {
+namespace {
+
+constexpr std::uint16_t svcb_ipv4_hint = 4;  // RFC 9460 section 7.3
+constexpr std::uint16_t svcb_ipv6_hint = 6;
+constexpr std::uint32_t filtered_lifetime = 60;  // of an answer that lost records: the networks may change
+
+/// The names that the question leads to by CNAME (RFC 1034 section 3.6.2), ourselves following.
+class Chain {
+public:
+    explicit Chain(const Question& question) : names_{question.name}, type_(question.type) {}
+
+    [[nodiscard]] const Name& last() const { return names_[count_ - 1]; }
+    [[nodiscard]] std::size_t length() const { return count_; }
+
+    /// Does this record of the answer section belong to the question? A CNAME of the last name leads on.
+    bool takes(Bytes message, const Record& record) {
+        const bool owned = std::any_of(names_.begin(), names_.begin() + static_cast<std::ptrdiff_t>(count_),
+                                       [&](const Name& name) { return name == record.owner; });
+        if (!owned) return is_dname(record);
+        if (record.type == Type::Cname && type_ != Type::Cname && type_ != Type::Any && count_ < names_.size() &&
+            record.owner == last()) {
+            std::size_t position = record.rdata;
+            names_[count_++].read(message, position);  // well-formed: the walk has read it
+        }
+        return true;
+    }
+
+private:
+    /// A DNAME above a name of the chain, or its signature (RFC 6672); the CNAME made from it comes beside it.
+    [[nodiscard]] bool is_dname(const Record& record) const {
+        if (record.type != Type::Dname && record.type != Type::Rrsig) return false;
+        return std::any_of(names_.begin(), names_.begin() + static_cast<std::ptrdiff_t>(count_),
+                           [&](const Name& name) { return name.is_under(record.owner); });
+    }
+
+    std::array<Name, 17> names_;  // resolvers give up at about as many
+    std::size_t count_ = 1;
+    Type type_;
+};
+
+/// Hands every address that a guest could take from the record to `visit` until that returns true.
+template <class Visit>
+bool any_address(Bytes rdata, Type type, Visit visit) {
+    Reader reader(rdata);
+    const auto ipv4 = [&](Reader& from) { return std::variant<Ipv4, Ipv6>(Ipv4{from.u32()}); };
+    const auto ipv6 = [&](Reader& from) {
+        Ipv6 address;
+        const Bytes bytes = from.bytes(16);
+        std::copy(bytes.begin(), bytes.end(), address.bytes.begin());
+        return std::variant<Ipv4, Ipv6>(address);
+    };
+    if (type == Type::A) return visit(ipv4(reader));
+    if (type == Type::Aaaa) return visit(ipv6(reader));
+    if (type != Type::Svcb && type != Type::Https) return false;
+
+    Name target;
+    std::size_t position = 2;
+    if (!target.read_uncompressed(rdata, position)) return false;
+    reader.seek(position);
+    while (reader.remaining() > 0) {
+        const std::uint16_t key = reader.u16();
+        Reader value(reader.bytes(reader.u16()));
+        if (key == svcb_ipv4_hint)
+            while (value.remaining() >= 4)
+                if (visit(ipv4(value))) return true;
+        if (key == svcb_ipv6_hint)
+            while (value.remaining() >= 16)
+                if (visit(ipv6(value))) return true;
+        if (!reader.ok()) return false;
+    }
+    return false;
+}
+
+std::optional<std::variant<Ipv4, Ipv6>> blocked_address(Bytes message, const Record& record, const PrefixSet* blocked) {
+    if (blocked == nullptr || record.klass != Class::In) return std::nullopt;
+    std::optional<std::variant<Ipv4, Ipv6>> found;
+    any_address(message.subspan(record.rdata, record.rdata_size), record.type, [&](const auto& address) {
+        if (!std::visit([&](const auto& value) { return blocked->contains(value); }, address)) return false;
+        found = address;
+        return true;
+    });
+    return found;
+}
+
+/// The one walk.
+class Check {
+public:
+    Check(const Question& question, Bytes message, const ResponseRules& rules, Answer& answer)
+        : question_(question), message_(message), rules_(rules), answer_(answer), chain_(question) {}
+
+    bool run() {
+        // Upstreams send a chain in its order. When one did not, what came too early is looked at again.
+        std::size_t length = 0;
+        do {
+            length = chain_.length();
+            if (!walk()) return false;
+        } while (answer_.unrelated_count > 0 && chain_.length() > length);
+
+        answer_.rcode = static_cast<Rcode>(static_cast<std::uint16_t>(answer_.rcode) | extended_rcode_ << 4);
+        if (rewritten_) {
+            const auto keep = [this](const Record& record) { return keeps(record); };
+            if (!rewrite(message_, question_, keep, answer_)) return false;
+            answer_.authenticated = false;
+        } else {
+            answer_.wire.assign(message_.begin(), message_.begin() + static_cast<std::ptrdiff_t>(end_));
+            if (opts_ > 0) patch_u16(10, static_cast<std::uint16_t>((message_[10] << 8 | message_[11]) - 1));
+        }
+        answer_.negative = answer_.rcode == Rcode::NxDomain || (answer_.rcode == Rcode::NoError && !has_data_);
+        answer_.lifetime = lifetime();
+        return true;
+    }
+
+private:
+    bool walk() {
+        answer_.ttls.clear();
+        answer_.removed.clear();
+        answer_.removed_count = answer_.unrelated_count = 0;
+        rewritten_ = has_data_ = false;
+        opts_ = 0;
+        least_ttl_ = std::numeric_limits<std::uint32_t>::max();
+        soa_ttl_.reset();
+        stripped_.clear();
+
+        RecordWalk records(message_);
+        end_ = records.position();
+        while (const Record* record = records.next()) {
+            if (record->type == Type::Opt) {
+                if (!take_opt(*record)) return false;
+            } else if (take(*record)) {
+                if (opts_ > 0) rewritten_ = true;  // an OPT in the middle
+                answer_.ttls.push_back(static_cast<std::uint16_t>(record->ttl_offset));
+                end_ = record->end();
+            } else {
+                rewritten_ = true;
+            }
+        }
+        return records.ok();
+    }
+
+    bool take_opt(const Record& record) {
+        if (record.section != Record::Section::Additional || !record.owner.is_root() || ++opts_ > 1) return false;
+        extended_rcode_ = static_cast<std::uint16_t>(record.ttl >> 24);
+        return true;
+    }
+
+    /// What one record says; false when it has to go.
+    bool take(const Record& record) {
+        if (record.klass != question_.klass || record.type == Type::Tsig) return false;  // we signed nothing
+        const bool in_answer = record.section == Record::Section::Answer;
+        if (in_answer && !chain_.takes(message_, record)) {
+            ++answer_.unrelated_count;
+            return false;
+        }
+        // RFC 2181 section 8: a TTL with the top bit set counts as zero.
+        least_ttl_ = std::min(least_ttl_, record.ttl > 0x7fffffff ? 0 : record.ttl);
+        if (const auto address = blocked_address(message_, record, rules_.blocked)) {
+            ++answer_.removed_count;
+            if (answer_.removed.size() < Answer::max_removed)
+                answer_.removed.push_back({record.owner, record.type, *address});
+            stripped_.emplace_back(record.owner.hash(), record.type);
+            return false;
+        }
+        if (in_answer && (record.type == question_.type || question_.type == Type::Any) &&
+            record.owner == chain_.last())
+            has_data_ = true;
+        if (record.section == Record::Section::Authority && record.type == Type::Soa &&
+            chain_.last().is_under(record.owner)) {
+            Reader reader(message_);
+            reader.seek(record.end() - 4);
+            soa_ttl_ = std::min(record.ttl, reader.u32());  // RFC 2308 section 5
+        }
+        return true;
+    }
+
+    /// The same judgement again, for the rewriting, when the whole chain and everything stripped is known.
+    bool keeps(const Record& record) {
+        if (record.type == Type::Opt || record.type == Type::Tsig || record.klass != question_.klass) return false;
+        if (record.section == Record::Section::Answer && !chain_.takes(message_, record)) return false;
+        if (blocked_address(message_, record, rules_.blocked)) return false;
+        if (record.type != Type::Rrsig || record.rdata_size < 2) return true;
+        Reader reader(message_);
+        reader.seek(record.rdata);
+        const std::pair covered{record.owner.hash(), static_cast<Type>(reader.u16())};
+        return std::find(stripped_.begin(), stripped_.end(), covered) == stripped_.end();
+    }
+
+    /// How long it may be kept (RFC 2308 section 5: no SOA, no negative caching; errors never).
+    [[nodiscard]] std::uint32_t lifetime() const {
+        if (answer_.rcode != Rcode::NoError && answer_.rcode != Rcode::NxDomain) return 0;
+        const bool any = least_ttl_ != std::numeric_limits<std::uint32_t>::max();
+        const std::uint32_t least = any ? least_ttl_ : 0;
+        if (answer_.removed_count > 0) return std::min(least, filtered_lifetime);
+        if (!answer_.negative) return least;
+        return soa_ttl_ ? std::min(least, *soa_ttl_) : 0;
+    }
+
+    void patch_u16(std::size_t at, std::uint16_t value) {
+        answer_.wire[at] = static_cast<std::uint8_t>(value >> 8);
+        answer_.wire[at + 1] = static_cast<std::uint8_t>(value);
+    }
+
+    const Question& question_;
+    Bytes message_;
+    const ResponseRules& rules_;
+    Answer& answer_;
+    Chain chain_;
+    std::vector<std::pair<std::uint64_t, Type>> stripped_;  // owner and type of what was taken out
+    std::size_t end_ = 0;                                   // of the last record that is no OPT
+    std::size_t opts_ = 0;
+    std::uint16_t extended_rcode_ = 0;
+    std::uint32_t least_ttl_ = 0;
+    std::optional<std::uint32_t> soa_ttl_;
+    bool rewritten_ = false;
+    bool has_data_ = false;
+};
+
+bool asks_the_same(const Question& question, Bytes response) {
+    const Bytes name = question.name.wire();
+    if (response.size() < header_size + name.size() + 4) return false;
+    Reader reader(response);
+    reader.seek(header_size);
+    return equal_folded(reader.bytes(name.size()), name) && reader.u16() == static_cast<std::uint16_t>(question.type) &&
+           reader.u16() == static_cast<std::uint16_t>(question.klass);
+}
+
+/// An error without a question, or a truncated answer (which some servers cut in the middle of a record): what we keep
+/// of it is the header.
+void take_header(const Question& question, Answer& answer) {
+    const std::array<std::uint8_t, header_size> empty{};
+    rewrite(
+        empty, question, [](const Record&) { return false; }, answer);
+}
+
+void clear(Answer& answer) {
+    answer.wire.clear();
+    answer.ttls.clear();
+    answer.removed.clear();
+    answer.rcode = Rcode::NoError;
+    answer.authoritative = answer.authenticated = answer.truncated = answer.negative = false;
+    answer.lifetime = 0;
+    answer.removed_count = answer.unrelated_count = 0;
+}
+
+}  // namespace
+
+ResponseError check_response(const Question& question, std::uint16_t id, Bytes response, const ResponseRules& rules,
+                             Answer& answer) {
+    clear(answer);
+    if (response.size() < header_size) return ResponseError::TooShort;
+    if (response.size() > max_message_size) return ResponseError::Malformed;
+    Reader reader(response);
+    const std::uint16_t their_id = reader.u16();
+    const std::uint16_t flags = reader.u16();
+    const std::uint16_t questions = reader.u16();
+    const std::uint16_t answers = reader.u16();
+    if ((flags & 0xf800) != 0x8000) return ResponseError::NotAResponse;  // QR, and opcode QUERY
+    if (their_id != id) return ResponseError::WrongId;
+
+    answer.rcode = static_cast<Rcode>(flags & 0xf);
+    answer.authoritative = (flags & 0x0400) != 0;
+    answer.truncated = (flags & 0x0200) != 0;
+    answer.authenticated = (flags & 0x0020) != 0;
+    if (questions == 0 && answers == 0 && answer.rcode != Rcode::NoError && answer.rcode != Rcode::NxDomain) {
+        take_header(question, answer);
+        return ResponseError::None;
+    }
+    if (questions != 1 || !asks_the_same(question, response)) {
+        clear(answer);
+        return ResponseError::WrongQuestion;
+    }
+    if (answer.truncated) {
+        take_header(question, answer);
+        return ResponseError::None;
+    }
+    if (!Check(question, response, rules, answer).run()) {
+        clear(answer);
+        return ResponseError::Malformed;
+    }
+    return ResponseError::None;
+}
+
+}  // namespace vmrouter::dns

@@ -1,0 +1,79 @@
+#include "dns/policy.hpp"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace vmrouter::dns {
+
+bool Admission::admit(Ipv4 guest, Monotonic now) {
+    if (account(guest, now).rate.take(now)) return true;
+    ++refused_;
+    return false;
+}
+
+bool Admission::begin(Ipv4 guest) {
+    Account& mine = account(guest, {});
+    const std::size_t free = limits_.outstanding > outstanding_ ? limits_.outstanding - outstanding_ : 0;
+    if (mine.outstanding >= std::max(free, limits_.share)) {
+        ++refused_;
+        return false;
+    }
+    ++mine.outstanding;
+    ++outstanding_;
+    return true;
+}
+
+void Admission::end(Ipv4 guest) {
+    const auto found = accounts_.find(guest);
+    if (found == accounts_.end() || found->second.outstanding == 0) return;
+    --found->second.outstanding;
+    --outstanding_;
+}
+
+std::size_t Admission::outstanding(Ipv4 guest) const {
+    const auto found = accounts_.find(guest);
+    return found == accounts_.end() ? 0 : found->second.outstanding;
+}
+
+Admission::Account& Admission::account(Ipv4 guest, Monotonic now) {
+    auto found = accounts_.find(guest);
+    if (found == accounts_.end()) {
+        if (accounts_.size() >= limits_.guests) forget_idle();
+        found = accounts_.emplace(guest, Account{TokenBucket(limits_.queries_per_second, limits_.burst)}).first;
+    }
+    found->second.last = std::max(found->second.last, now);
+    return found->second;
+}
+
+/// Drops the half that was silent longest, but for those that wait for an answer. A dropped guest only regains its
+/// burst.
+void Admission::forget_idle() {
+    std::vector<Monotonic> times;
+    for (const auto& [guest, account] : accounts_) times.push_back(account.last);
+    const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+    std::nth_element(times.begin(), middle, times.end());
+    const Monotonic median = times.empty() ? Monotonic{} : *middle;
+    std::erase_if(accounts_,
+                  [median](const auto& item) { return item.second.outstanding == 0 && item.second.last <= median; });
+}
+
+const char* to_string(ResponseError error) {
+    switch (error) {
+        case ResponseError::None:
+            return "none";
+        case ResponseError::TooShort:
+            return "shorter than a header";
+        case ResponseError::NotAResponse:
+            return "not a response";
+        case ResponseError::WrongId:
+            return "another id";
+        case ResponseError::WrongQuestion:
+            return "another question";
+        case ResponseError::Malformed:
+            return "malformed";
+    }
+    return "";
+}
+
+}  // namespace vmrouter::dns
