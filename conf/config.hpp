@@ -75,7 +75,7 @@ struct Network {
     std::optional<std::string> bridge;
     /// The existing interface we serve instead of a bridge.
     std::optional<std::string> interface;
-    /// Ours on the segment, host bits included ("192.168.100.1/24"); /1 to /30, never the network's first or last
+    /// Ours on the segment, host bits included ("192.168.100.1/24"); /8 to /30, never the network's first or last
     /// address. auto: 192.168.100.1/24, or the next one that overlaps no network of the host.
     std::optional<Cidr> address;
     /// Spanning tree on the bridge, with the shortest forward delay the kernel takes.
@@ -86,6 +86,8 @@ struct Network {
     std::optional<std::uint16_t> mtu;
     /// Restore: leave the machine as found. Keep: leave bridge and firewall up.
     OnExit on_exit = OnExit::Restore;
+
+    friend bool operator==(const Network&, const Network&) = default;
 };
 
 /// [[firewall.forward]]: publishes a guest's port.
@@ -105,6 +107,8 @@ struct Forward {
     /// the lease is looked up for, or an address of the segment. Never a name that a guest merely claims.
     std::variant<std::string, MacAddress, Ipv4> guest;
     std::uint16_t port = 0;  ///< of the guest
+
+    friend bool operator==(const Forward&, const Forward&) = default;
 };
 
 /// [firewall]: what guests may reach.
@@ -137,6 +141,8 @@ struct Firewall {
     /// The packet-mark bit that is ours; exactly one bit.
     std::uint32_t mark = 0x100000;
     std::vector<Forward> forward;
+
+    friend bool operator==(const Firewall&, const Firewall&) = default;
 };
 
 /// [[dhcp.host]]: a reservation, the same as a line of the hosts file. Identified by MAC or client-id, at least one.
@@ -147,6 +153,8 @@ struct DhcpHost {
     std::string name;                     ///< one label of RFC 1123, lower case, unique; empty: none
     std::optional<std::chrono::seconds> lease_time;  ///< at least 2m, or infinite_lease; empty: dhcp.lease_time
     bool ignore = false;                             ///< never answer this host
+
+    friend bool operator==(const DhcpHost&, const DhcpHost&) = default;
 };
 
 /// One element of dhcp.options, already in the form it has on the wire.
@@ -201,12 +209,16 @@ struct Dhcp {
     /// Absolute path of a program run on add/old/del with dnsmasq's dhcp-script arguments; empty: none.
     std::string script;
     std::vector<DhcpHost> host;
+
+    friend bool operator==(const Dhcp&, const Dhcp&) = default;
 };
 
 /// [[dns.route]]: this domain and everything below it is asked of these servers only.
 struct DnsRoute {
     std::string domain;  ///< lower case, without a trailing dot
     std::vector<Endpoint> upstreams;
+
+    friend bool operator==(const DnsRoute&, const DnsRoute&) = default;
 };
 
 /// One address of dns.records.
@@ -246,11 +258,15 @@ struct Dns {
     std::vector<std::string> block_files;
     bool log_queries = false;
     std::vector<DnsRoute> route;
+
+    friend bool operator==(const Dns&, const Dns&) = default;
 };
 
 /// [[usermode]]: QEMU user-mode networking run by this user; no host, no LAN, but DNS and the internet.
 struct Usermode {
     std::variant<std::string, std::uint32_t> user;  ///< name, or uid; never root or 0
+
+    friend bool operator==(const Usermode&, const Usermode&) = default;
 };
 
 /// [log]
@@ -258,6 +274,8 @@ struct Log {
     enum class Level { Debug, Info, Warn, Error };
 
     Level level = Level::Info;
+
+    friend bool operator==(const Log&, const Log&) = default;
 };
 
 /// [control]
@@ -269,6 +287,8 @@ struct Control {
     /// Where Prometheus text is served ("127.0.0.1:9473"); empty: nowhere.
     std::optional<Endpoint> metrics;
     Sandbox sandbox = Sandbox::On;
+
+    friend bool operator==(const Control&, const Control&) = default;
 };
 
 struct Config {
@@ -279,6 +299,8 @@ struct Config {
     std::vector<Usermode> usermode;
     Log log;
     Control control;
+
+    friend bool operator==(const Config&, const Config&) = default;
 };
 
 /// The segment's interface name: network.bridge or network.interface; empty without a segment.

@@ -37,6 +37,7 @@ std::string to_string(const Diagnostic& diagnostic);
 class Places {
 public:
     void set(std::string key, Place place) { places_.insert_or_assign(std::move(key), std::move(place)); }
+    void erase(const std::string& key) { places_.erase(key); }
     /// The place of `key`, else of the nearest table around it that was written, else only the file.
     [[nodiscard]] Place of(std::string_view key) const;
     /// Whether the user wrote this key (in the file or as a flag).
@@ -56,10 +57,17 @@ struct Override {
     std::string flag;
 };
 
+/// A default of the contract that is off, because this version does not have the function yet.
+struct Unavailable {
+    std::string key;   ///< "control.sandbox"
+    std::string what;  ///< "the sandbox"
+};
+
 struct Loaded {
     Config config;                     ///< to be used only when `errors` is empty
     std::vector<Diagnostic> errors;    ///< all of them, in file order; flags last
     std::vector<Diagnostic> warnings;  ///< likewise
+    std::vector<Unavailable> unavailable;
     Places places;
 };
 

@@ -1,0 +1,64 @@
+#include "conf/toml.hpp"
+
+#include <algorithm>
+#include <tuple>
+
+// Header-only and known to this file alone: the library costs two seconds a compilation, and its values convert where
+// we want an error (an integer is a bool to it), so the reader works on values of our own.
+#define TOML_EXCEPTIONS 0
+#include <toml++/toml.h>
+
+namespace vmrouter::conf {
+namespace {
+
+class Converter {
+public:
+    explicit Converter(std::string_view file) : file_(file) {}
+
+    [[nodiscard]] Value value(const toml::node& node) const {
+        const Place place = at(node.source());
+        if (const auto* table = node.as_table()) return {place, entries(*table)};
+        if (const auto* array = node.as_array()) return {place, elements(*array)};
+        if (const auto* text = node.as_string()) return {place, text->get()};
+        if (const auto* number = node.as_integer()) return {place, number->get()};
+        if (const auto* truth = node.as_boolean()) return {place, truth->get()};
+        if (const auto* fraction = node.as_floating_point()) return {place, fraction->get()};
+        return {place, Moment{}};
+    }
+
+    [[nodiscard]] Place at(const toml::source_region& region) const {
+        return {file_, region.begin.line, region.begin.column};
+    }
+
+private:
+    [[nodiscard]] List elements(const toml::array& array) const {
+        List list;
+        list.reserve(array.size());
+        for (const auto& node : array) list.push_back(value(node));
+        return list;
+    }
+
+    /// The library iterates by name; a user reads from top to bottom.
+    [[nodiscard]] Table entries(const toml::table& table) const {
+        Table list;
+        for (const auto& [key, node] : table) list.push_back({std::string(key.str()), at(key.source()), value(node)});
+        std::stable_sort(list.begin(), list.end(), [](const Entry& a, const Entry& b) {
+            return std::tie(a.place.line, a.place.column) < std::tie(b.place.line, b.place.column);
+        });
+        return list;
+    }
+
+    std::string file_;
+};
+
+}  // namespace
+
+Result<Value, Diagnostic> parse_toml(std::string_view text, std::string_view file) {
+    const Converter converter(file);
+    const auto parsed = toml::parse(text, file);
+    if (parsed) return converter.value(parsed.table());
+    const Place place = converter.at(parsed.error().source());
+    return Failure{Diagnostic{place.file, place.line, place.column, std::string(parsed.error().description()), {}}};
+}
+
+}  // namespace vmrouter::conf
