@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "src/base/ip4.hpp"
+#include "src/base/ip6.hpp"
 #include "src/base/result.hpp"
 
 namespace vmrouter {
@@ -39,6 +40,14 @@ struct AddedAddress {
     std::string link;
     Cidr address;
     friend bool operator==(const AddedAddress&, const AddedAddress&) = default;
+};
+/// An IPv6 address that somebody had set on an interface, and that goes with disable_ipv6; recorded before that sysctl.
+/// Undo: added again.
+struct RemovedAddress6 {
+    std::string link;
+    Ipv6 address;
+    std::uint8_t length = 128;
+    friend bool operator==(const RemovedAddress6&, const RemovedAddress6&) = default;
 };
 /// Undo: taken off, if it is on this bridge.
 struct EnslavedPort {
@@ -99,8 +108,9 @@ struct ToldProgram {
     friend bool operator==(const ToldProgram&, const ToldProgram&) = default;
 };
 
-using Change = std::variant<CreatedLink, SetLinkUp, SetMtu, AddedAddress, EnslavedPort, IsolatedPort, SetSysctl,
-                            AddedGuardRules, CreatedTable, InsertedRule, CreatedFile, CreatedFolder, ToldProgram>;
+using Change =
+    std::variant<CreatedLink, SetLinkUp, SetMtu, AddedAddress, RemovedAddress6, EnslavedPort, IsolatedPort, SetSysctl,
+                 AddedGuardRules, CreatedTable, InsertedRule, CreatedFile, CreatedFolder, ToldProgram>;
 
 /// "created the bridge virbr10", "set net.ipv4.conf.eth0.forwarding from 0 to 1": for logs and `plan`.
 std::string to_string(const Change& change);

@@ -1,45 +1,27 @@
 #pragma once
 
-// What instances on one machine share: /run/vmrouter. An instance is alive while it holds the lock on NAME.lock;
-// `shared` (guarded by a lock on the folder) says which instance needs which sysctl and what its value was before the
-// first of them, so that the first to stop does not break the second and the last one restores.
-
-#include <sys/types.h>
+// What instances on one machine share: the folder /run/vmrouter. An instance is alive while it holds the lock on
+// NAME.lock; the file `shared` (guarded by a lock on the folder) lists the instances and says which of them needs which
+// sysctl and what its value was before the first of them, so that the first to stop does not break the second and the
+// last one restores. An instance that was killed no longer counts, but the values from before it are kept.
 
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "src/base/file.hpp"
+#include "src/base/ip4.hpp"
 #include "src/base/result.hpp"
 #include "src/changes.hpp"
+#include "src/link/sysctl.hpp"
 
 namespace vmrouter {
-
-/// The right to run as one instance; given up by destruction or by the end of the process, however it ends.
-class InstanceLock {
-public:
-    /// Creates `folder` and `folder`/NAME.lock. Refused, naming the other's process id, while another process has it.
-    static Result<InstanceLock> take(const std::string& folder, std::string_view name);
-
-    InstanceLock(InstanceLock&&) noexcept = default;
-    InstanceLock& operator=(InstanceLock&&) noexcept = default;
-    ~InstanceLock();  ///< removes the lock file
-
-private:
-    InstanceLock(std::string path, FileDescriptor file) : path_(std::move(path)), file_(std::move(file)) {}
-    std::string path_;
-    FileDescriptor file_;
-};
-
-/// The process that runs as `name` now; nullopt when none does.
-std::optional<pid_t> running_instance(const std::string& folder, std::string_view name);
 
 /// An instance as `shared` knows it.
 struct SharedInstance {
     std::string name;
     std::string segment;
+    std::optional<Cidr> network;
     bool alive = false;
     friend bool operator==(const SharedInstance&, const SharedInstance&) = default;
 };
@@ -57,27 +39,34 @@ class Shared {
 public:
     /// State below `folder` ("/run/vmrouter") as seen by `instance`, whose InstanceLock the caller holds. Nothing is
     /// opened or created yet.
-    Shared(std::string folder, std::string instance, SysctlAccess& access);
+    Shared(std::string folder, std::string instance, SysctlAccess& access)
+        : folder_(std::move(folder)), instance_(std::move(instance)), access_(access) {}
 
-    /// Lists this instance with its segment.
-    Result<void> join(std::string_view segment);
-    /// Everybody that is listed, in the order they joined.
-    Result<std::vector<SharedInstance>> instances() const;
+    /// Lists this instance with its segment, or changes what is listed. Refused, naming it, when another living
+    /// instance in this network namespace has a network that overlaps `network`.
+    Result<void> join(std::string_view segment, std::optional<Cidr> network);
+    /// Those of this network namespace that are listed, in the order they joined, killed ones included (`alive` tells).
+    [[nodiscard]] Result<std::vector<SharedInstance>> instances() const;
 
-    /// Sets `path` to `value` and notes that this instance needs it. `changes` records the value from before the first
-    /// instance, before the write. Nothing happens, and nothing is recorded, when it has the value and no other
-    /// instance made it so.
-    Result<void> need_sysctl(Changes& changes, const std::string& path, std::string_view value);
+    /// Sets a sysctl and notes that this instance needs it. Before the write `changes` records the value from before
+    /// the first instance. Nothing is recorded when it has the value and no instance made it so, or when it belongs to
+    /// a link that `changes` says is ours (it goes with the link).
+    Result<void> need_sysctl(Changes& changes, const link::Sysctl& wanted);
 
     /// This instance no longer needs it: the value from before the first instance is put back if no other living
     /// instance needs it and it still has our value. `change` is what need_sysctl() recorded, for the case that
     /// `shared` is gone. The undo of SetSysctl.
     Result<void> release_sysctl(const SetSysctl& change);
 
-    /// Removes this instance; the last one that leaves removes the file.
+    /// Takes this instance off the list; the last one that leaves removes the file.
     Result<void> leave();
 
 private:
+    struct Content;
+    [[nodiscard]] Result<Content> load() const;
+    [[nodiscard]] Result<void> save(const Content& content) const;
+    [[nodiscard]] bool is_alive(const std::string& instance) const;
+
     std::string folder_;
     std::string instance_;
     SysctlAccess& access_;

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "src/base/ip4.hpp"
+#include "src/base/ip6.hpp"
 #include "src/base/result.hpp"
 #include "src/link/netlink.hpp"
 
@@ -12,5 +14,12 @@ namespace vmrouter::link {
 Result<void> add_address(Netlink& netlink, std::string_view link, const Cidr& address);
 /// Success also when the address or the link is not there.
 Result<void> remove_address(Netlink& netlink, std::string_view link, const Cidr& address);
+
+/// For putting back what disable_ipv6 took away. Success also when it is there already, or the link is gone.
+Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length);
+
+/// Forgets the neighbours in `network` that the kernel has learnt on the link (not those that somebody set). Success
+/// also when there are none.
+Result<void> flush_neighbours(Netlink& netlink, std::string_view link, const Cidr& network);
 
 }  // namespace vmrouter::link

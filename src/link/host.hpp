@@ -17,6 +17,7 @@ Result<HostFacts> read_host_facts(Netlink& netlink, std::string_view segment);
 /// The parts alone, for callers that follow one kind of event.
 Result<std::vector<Link>> read_links(Netlink& netlink);
 Result<std::vector<Address4>> read_addresses(Netlink& netlink);
+Result<std::vector<Address6>> read_addresses6(Netlink& netlink);
 Result<std::vector<Rule>> read_rules(Netlink& netlink);
 
 }  // namespace vmrouter::link

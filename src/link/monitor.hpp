@@ -23,12 +23,14 @@ struct LinkEvent {
 struct Events {
     bool overrun = false;  ///< some were lost: read everything anew
     std::vector<LinkEvent> links;
-    bool addresses = false;
+    bool addresses = false;   ///< IPv4
+    bool addresses6 = false;  ///< IPv6; also whenever a router advertisement renews one
     bool routes = false;
     bool rules = false;
 
-    /// Whether networks, uplinks or blocked prefixes may be others now.
-    [[nodiscard]] bool networks_changed() const { return overrun || !links.empty() || addresses || routes || rules; }
+    [[nodiscard]] bool empty() const;
+    /// Whether IPv4 networks, uplinks or blocked prefixes may be others now.
+    [[nodiscard]] bool networks_changed() const;
 };
 
 /// A netlink socket that has joined the groups above; opened by the privileged half.

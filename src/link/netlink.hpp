@@ -46,7 +46,7 @@ public:
     int query(const std::function<MessagePointer()>& make, const std::function<void(const nlmsghdr&)>& receive,
               const std::function<void()>& restart);
 
-    /// The kernel's number of an interface; nullopt-like 0 when there is none of that name.
+    /// The kernel's number of an interface; 0 when there is none of that name.
     int index_of(std::string_view name);
 
 private:

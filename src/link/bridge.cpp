@@ -1,0 +1,212 @@
+#include "src/link/bridge.hpp"
+
+#include <linux/if.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <netlink/errno.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "src/base/file.hpp"
+#include "src/base/text.hpp"
+#include "src/link/attributes.hpp"
+#include "src/link/host.hpp"
+#include "src/link/messages.hpp"
+
+namespace vmrouter::link {
+namespace {
+
+constexpr std::uint32_t kShortestStpDelay = 200;  // in 10 ms; BR_MIN_FORWARD_DELAY: the kernel refuses less with STP on
+
+/// A change to one link, as the kernel wants it: RTM_NEWLINK about its index.
+MessagePointer change_message(int index, unsigned flags = 0, unsigned mask = 0) {
+    auto message = make_message(RTM_NEWLINK, 0);
+    ifinfomsg header{};
+    header.ifi_index = index;
+    header.ifi_flags = flags;
+    header.ifi_change = mask;
+    put_header(*message, header);
+    return message;
+}
+
+Error no_such_link(std::string_view name) {
+    return {"there is no such interface", std::string(name), {}};
+}
+
+/// FNV-1a: a name for a machine and a bridge, nothing that must resist anybody.
+std::uint64_t hash(std::string_view text) {
+    std::uint64_t value = 0xcbf29ce484222325;
+    for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001b3;
+    return value;
+}
+
+void put_bridge_options(nl_msg& message, const BridgeOptions& options) {
+    nlattr* info = nla_nest_start(&message, IFLA_LINKINFO);
+    nla_put_string(&message, IFLA_INFO_KIND, "bridge");
+    nlattr* data = nla_nest_start(&message, IFLA_INFO_DATA);
+    nla_put_u32(&message, IFLA_BR_FORWARD_DELAY, options.stp ? kShortestStpDelay : 0);
+    nla_put_u32(&message, IFLA_BR_STP_STATE, options.stp ? 1 : 0);
+    // Without a querier snooping only loses multicast, and we are none: it would send IGMP and MLD into the segment.
+    nla_put_u8(&message, IFLA_BR_MCAST_SNOOPING, 0);
+    nla_put_u8(&message, IFLA_BR_MCAST_QUERIER, 0);
+    nla_put_u16(&message, IFLA_BR_GROUP_FWD_MASK, 0);
+    nla_nest_end(&message, data);
+    nla_nest_end(&message, info);
+}
+
+/// fe80::/64 is not even made when somebody writes disable_ipv6 = 0.
+void put_no_ipv6_address(nl_msg& message) {
+    nlattr* families = nla_nest_start(&message, IFLA_AF_SPEC);
+    nlattr* inet6 = nla_nest_start(&message, AF_INET6);
+    nla_put_u8(&message, IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE);
+    nla_nest_end(&message, inet6);
+    nla_nest_end(&message, families);
+}
+
+}  // namespace
+
+MacAddress stable_mac(std::string_view machine_id, std::string_view name) {
+    const std::uint64_t value = hash(std::string(machine_id) + "/" + std::string(name));
+    MacAddress mac;
+    for (std::size_t i = 0; i < mac.bytes.size(); ++i) mac.bytes.at(i) = static_cast<std::uint8_t>(value >> (8 * i));
+    mac.bytes[0] = static_cast<std::uint8_t>((mac.bytes[0] & 0xfcU) | 0x02U);  // locally administered, unicast
+    return mac;
+}
+
+std::string machine_id() {
+    for (const char* path : {"/etc/machine-id", "/var/lib/dbus/machine-id"}) {
+        if (const auto content = read_file(path, 4096); content && !trim(*content).empty())
+            return std::string(trim(*content));
+    }
+    std::string name(256, '\0');
+    if (gethostname(name.data(), name.size() - 1) != 0) return "vmrouter";
+    return name.substr(0, name.find('\0'));
+}
+
+Result<Created> create_bridge(Netlink& netlink, std::string_view name, const BridgeOptions& options) {
+    const std::string text(name);
+    auto message = make_message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+    put_header(*message, ifinfomsg{});
+    nla_put_string(message.get(), IFLA_IFNAME, text.c_str());
+    nla_put(message.get(), IFLA_ADDRESS, static_cast<int>(options.mac.bytes.size()), options.mac.bytes.data());
+    nla_put_u32(message.get(), IFLA_MTU, options.mtu);
+    put_bridge_options(*message, options);
+    const int code = netlink.send(std::move(message));
+    if (code == -NLE_EXIST) return Created::WasThere;
+    if (code == -NLE_OPNOTSUPP) {
+        return Failure{Error{"the kernel has no bridges", text, "load its module: modprobe bridge"}};
+    }
+    if (code < 0) return Failure{netlink_error("cannot create the bridge", code, name)};
+
+    // The kernel ignores both in the message that creates.
+    auto mark = change_message(netlink.index_of(name));
+    nla_put_string(mark.get(), IFLA_IFALIAS, std::string(kAlias).c_str());
+    if (auto done = netlink.request(std::move(mark), "cannot mark the bridge as ours", name); !done)
+        return Failure{std::move(done).error()};
+    auto no_ipv6 = change_message(netlink.index_of(name));
+    put_no_ipv6_address(*no_ipv6);
+    netlink.send(std::move(no_ipv6));  // fails where IPv6 is disabled: then there is nothing to prevent
+    return Created::Yes;
+}
+
+Result<void> delete_link(Netlink& netlink, std::string_view name) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return {};
+    auto message = make_message(RTM_DELLINK, 0);
+    ifinfomsg header{};
+    header.ifi_index = index;
+    put_header(*message, header);
+    const int code = netlink.send(std::move(message));
+    if (code == 0 || code == -NLE_NODEV || code == -NLE_OBJ_NOTFOUND) return {};
+    return Failure{netlink_error("cannot delete the interface", code, name)};
+}
+
+bool is_ours(const Link& link, const MacAddress& mac) {
+    return (link.kind == "bridge" || link.kind == "tun") && (link.alias == kAlias || link.mac == mac);
+}
+
+Result<void> set_up(Netlink& netlink, std::string_view name) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return Failure{no_such_link(name)};
+    return netlink.request(change_message(index, IFF_UP, IFF_UP), "cannot set the interface up", name);
+}
+
+Result<void> set_down(Netlink& netlink, std::string_view name) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return {};
+    return netlink.request(change_message(index, 0, IFF_UP), "cannot set the interface down", name);
+}
+
+Result<void> set_mtu(Netlink& netlink, std::string_view name, std::uint32_t mtu) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return Failure{no_such_link(name)};
+    auto message = change_message(index);
+    nla_put_u32(message.get(), IFLA_MTU, mtu);
+    return netlink.request(std::move(message), "cannot set the MTU to " + std::to_string(mtu), name);
+}
+
+Result<std::vector<Port>> ports(Netlink& netlink, std::string_view bridge) {
+    std::vector<Port> result;
+    const int index = netlink.index_of(bridge);
+    if (index == 0) return result;
+    const int code = netlink.query(
+        [&] {
+            auto message = make_message(RTM_GETLINK, NLM_F_DUMP);
+            put_header(*message, ifinfomsg{});
+            nla_put_u32(message.get(), IFLA_MASTER, static_cast<std::uint32_t>(index));
+            return message;
+        },
+        [&](const nlmsghdr& message) {
+            const auto link = parse_link(message);  // a kernel may ignore the filter
+            if (!link || link->master != index) return;
+            if (auto port = parse_port(message)) result.push_back(std::move(*port));
+        },
+        [&] { result.clear(); });
+    if (code < 0) return Failure{netlink_error("cannot list the ports of the bridge", code, bridge)};
+    return result;
+}
+
+Result<void> enslave(Netlink& netlink, std::string_view port, std::string_view bridge) {
+    auto links = read_links(netlink);
+    if (!links) return Failure{std::move(links).error()};
+    const auto find = [&](std::string_view name) {
+        return std::find_if(links->begin(), links->end(), [&](const Link& link) { return link.name == name; });
+    };
+    const auto slave = find(port);
+    const auto master = find(bridge);
+    if (slave == links->end()) return Failure{no_such_link(port)};
+    if (master == links->end()) return Failure{no_such_link(bridge)};
+    if (slave->master == master->index) return {};
+    if (slave->master != 0) {
+        return Failure{Error{"the interface belongs to another bridge or bond", std::string(port),
+                             "take it out there first: ip link set " + std::string(port) + " nomaster"}};
+    }
+    auto message = change_message(slave->index);
+    nla_put_u32(message.get(), IFLA_MASTER, static_cast<std::uint32_t>(master->index));
+    return netlink.request(std::move(message), "cannot put the interface on " + std::string(bridge), port);
+}
+
+Result<void> release(Netlink& netlink, std::string_view port) {
+    const int index = netlink.index_of(port);
+    if (index == 0) return {};
+    auto message = change_message(index);
+    nla_put_u32(message.get(), IFLA_MASTER, 0);
+    return netlink.request(std::move(message), "cannot take the interface off its bridge", port);
+}
+
+Result<void> set_isolated(Netlink& netlink, std::string_view port, bool isolated) {
+    const int index = netlink.index_of(port);
+    if (index == 0) return {};
+    auto message = change_message(index);
+    nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
+    nla_put_string(message.get(), IFLA_INFO_SLAVE_KIND, "bridge");
+    nlattr* data = nla_nest_start(message.get(), IFLA_INFO_SLAVE_DATA);
+    nla_put_u8(message.get(), IFLA_BRPORT_ISOLATED, isolated ? 1 : 0);
+    nla_nest_end(message.get(), data);
+    nla_nest_end(message.get(), info);
+    return netlink.request(std::move(message), isolated ? "cannot isolate the port" : "cannot end the port's isolation",
+                           port);
+}
+
+}  // namespace vmrouter::link

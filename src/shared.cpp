@@ -1,0 +1,242 @@
+#include "src/shared.hpp"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <nlohmann/json.hpp>
+
+#include "src/base/file.hpp"
+#include "src/instance_lock.hpp"
+
+namespace vmrouter {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::size_t kSizeLimit = std::size_t{8} << 20;
+
+/// Sysctls and interfaces belong to a network namespace; instances in different ones only share this folder.
+std::uint64_t network_namespace() {
+    struct stat info {};
+    return stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
+}
+
+/// Held for one read-change-write of `shared`, or one sysctl with it; never across a wait.
+Result<FileDescriptor> lock_folder(const std::string& folder) {
+    FileDescriptor file(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!file) return Failure{system_error("cannot open the folder", errno, folder)};
+    while (flock(file.get(), LOCK_EX) != 0) {
+        if (errno != EINTR) return Failure{system_error("cannot lock the folder", errno, folder)};
+    }
+    return file;
+}
+
+/// The interface in "net/ipv4/conf/NAME/key"; empty for other paths.
+std::string_view interface_in(std::string_view path) {
+    for (const std::string_view prefix : {"net/ipv4/conf/", "net/ipv6/conf/"}) {
+        if (!path.starts_with(prefix)) continue;
+        path.remove_prefix(prefix.size());
+        return path.substr(0, path.find('/'));
+    }
+    return {};
+}
+
+/// Whether the sysctl goes with a link that this instance made.
+bool goes_with_our_link(const Changes& changes, std::string_view path) {
+    const auto interface = interface_in(path);
+    return !interface.empty() && std::any_of(changes.all().begin(), changes.all().end(), [&](const Change& change) {
+        const auto* created = std::get_if<CreatedLink>(&change);
+        return created != nullptr && created->name == interface;
+    });
+}
+
+const SetSysctl* find_recorded(const Changes& changes, std::string_view path) {
+    for (const Change& change : changes.all()) {
+        const auto* sysctl = std::get_if<SetSysctl>(&change);
+        if (sysctl != nullptr && sysctl->path == path) return sysctl;
+    }
+    return nullptr;
+}
+
+}  // namespace
+
+struct Shared::Content {
+    struct Instance {
+        std::uint64_t space = 0;  ///< network namespace
+        std::string name;
+        std::string segment;
+        std::optional<Cidr> network;
+    };
+    struct Needed {
+        std::uint64_t space = 0;
+        std::string path;
+        std::string before;
+        std::string ours;
+        std::vector<std::string> users;
+    };
+    std::vector<Instance> instances;
+    std::vector<Needed> sysctls;
+
+    auto find_sysctl(const std::string& path) {
+        const auto space = network_namespace();
+        return std::find_if(sysctls.begin(), sysctls.end(),
+                            [&](const Needed& entry) { return entry.space == space && entry.path == path; });
+    }
+};
+
+std::optional<std::string> SysctlAccess::read(const std::string& path) {
+    const auto value = link::read_sysctl(path);
+    return value ? std::optional(*value) : std::nullopt;
+}
+
+Result<void> SysctlAccess::write(const std::string& path, std::string_view value) {
+    return link::write_sysctl(path, value);
+}
+
+Result<Shared::Content> Shared::load() const {
+    const std::string path = folder_ + "/shared";
+    auto text = read_own_file(path, kSizeLimit);
+    if (!text) return Failure{std::move(text).error()};
+    Content content;
+    if (!*text) return content;
+    try {
+        const auto json = nlohmann::json::parse(**text);
+        for (const auto& entry : json.at("instances")) {
+            Content::Instance instance{entry.at("namespace"), entry.at("name"), entry.at("segment"), std::nullopt};
+            if (entry.contains("network")) instance.network = Cidr::parse(entry.at("network").get<std::string>());
+            content.instances.push_back(std::move(instance));
+        }
+        for (const auto& entry : json.at("sysctls")) {
+            content.sysctls.push_back({entry.at("namespace"), entry.at("path"), entry.at("before"), entry.at("ours"),
+                                       entry.at("users").get<std::vector<std::string>>()});
+        }
+    } catch (const nlohmann::json::exception& error) {
+        return Failure{Error{std::string("what instances share cannot be understood: ") + error.what(), path,
+                             "stop every vmrouter, then remove the file"}};
+    }
+    return content;
+}
+
+Result<void> Shared::save(const Content& content) const {
+    const std::string path = folder_ + "/shared";
+    if (content.instances.empty() && content.sysctls.empty()) {
+        if (unlink(path.c_str()) != 0 && errno != ENOENT)
+            return Failure{system_error("cannot remove the file", errno, path)};
+        return {};
+    }
+    Json json{{"instances", Json::array()}, {"sysctls", Json::array()}};
+    for (const auto& instance : content.instances) {
+        Json entry{{"namespace", instance.space}, {"name", instance.name}, {"segment", instance.segment}};
+        if (instance.network) entry["network"] = to_string(*instance.network);
+        json["instances"].push_back(std::move(entry));
+    }
+    for (const auto& entry : content.sysctls) {
+        json["sysctls"].push_back({{"namespace", entry.space},
+                                   {"path", entry.path},
+                                   {"before", entry.before},
+                                   {"ours", entry.ours},
+                                   {"users", entry.users}});
+    }
+    return replace_file_unsynced(path, json.dump(1) + "\n");
+}
+
+bool Shared::is_alive(const std::string& instance) const {
+    return instance == instance_ || running_instance(folder_, instance).has_value();
+}
+
+Result<void> Shared::join(std::string_view segment, std::optional<Cidr> network) {
+    const auto lock = lock_folder(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    const auto space = network_namespace();
+    auto own = content->instances.end();
+    for (auto at = content->instances.begin(); at != content->instances.end(); ++at) {
+        if (at->name == instance_) own = at;
+        if (at->name == instance_ || at->space != space || !network || !at->network) continue;
+        if (at->network->overlaps(*network) && is_alive(at->name)) {
+            return Failure{
+                Error{to_string(*network) + " overlaps " + to_string(*at->network) + " of the instance " + at->name,
+                      "network.address", "choose another network, or \"auto\""}};
+        }
+    }
+    if (own == content->instances.end()) own = content->instances.insert(own, Content::Instance{});
+    *own = {space, instance_, std::string(segment), network};
+    return save(*content);
+}
+
+Result<std::vector<SharedInstance>> Shared::instances() const {
+    const auto content = load();  // replaced as a whole: no lock needed to read
+    if (!content) return Failure{content.error()};
+    std::vector<SharedInstance> result;
+    for (const auto& instance : content->instances) {
+        if (instance.space != network_namespace()) continue;
+        result.push_back({instance.name, instance.segment, instance.network, is_alive(instance.name)});
+    }
+    return result;
+}
+
+Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted) {
+    const auto lock = lock_folder(folder_);
+    if (!lock) return Failure{lock.error()};
+    const auto current = access_.read(wanted.path);
+    if (!current) {
+        if (wanted.optional) return {};
+        return Failure{Error{"there is no such kernel setting", "/proc/sys/" + wanted.path, {}}};
+    }
+    if (goes_with_our_link(changes, wanted.path))
+        return *current == wanted.value ? Result<void>{} : access_.write(wanted.path, wanted.value);
+
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    auto entry = content->find_sysctl(wanted.path);
+    const SetSysctl* recorded = find_recorded(changes, wanted.path);
+    if (entry == content->sysctls.end()) {
+        if (*current == wanted.value && recorded == nullptr) return {};  // somebody else wants it so as well
+        const std::string before = recorded != nullptr ? recorded->before : *current;
+        entry = content->sysctls.insert(entry, {network_namespace(), wanted.path, before, wanted.value, {}});
+    }
+    entry->ours = wanted.value;
+    if (std::find(entry->users.begin(), entry->users.end(), instance_) == entry->users.end())
+        entry->users.push_back(instance_);
+
+    if (auto noted = changes.record(SetSysctl{wanted.path, entry->before, wanted.value}); !noted) return noted;
+    if (auto saved = save(*content); !saved) return saved;
+    return *current == wanted.value ? Result<void>{} : access_.write(wanted.path, wanted.value);
+}
+
+Result<void> Shared::release_sysctl(const SetSysctl& change) {
+    const auto lock = lock_folder(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    const auto restore = [&](const std::string& before, const std::string& ours) {
+        const auto current = access_.read(change.path);
+        return current == ours ? access_.write(change.path, before) : Result<void>{};
+    };
+    const auto entry = content->find_sysctl(change.path);
+    if (entry == content->sysctls.end()) return restore(change.before, change.ours);
+
+    std::erase(entry->users, instance_);
+    const bool needed =
+        std::any_of(entry->users.begin(), entry->users.end(), [&](const std::string& user) { return is_alive(user); });
+    if (needed) return save(*content);
+    if (auto restored = restore(entry->before, entry->ours); !restored) return restored;
+    content->sysctls.erase(entry);
+    return save(*content);
+}
+
+Result<void> Shared::leave() {
+    const auto lock = lock_folder(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    std::erase_if(content->instances, [&](const Content::Instance& instance) { return instance.name == instance_; });
+    return save(*content);
+}
+
+}  // namespace vmrouter

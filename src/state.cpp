@@ -1,0 +1,64 @@
+#include "src/state.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "src/base/file.hpp"
+#include "src/base/text.hpp"
+
+namespace vmrouter {
+namespace {
+
+constexpr std::size_t kSizeLimit = std::size_t{1} << 20;
+
+std::string path_in(const std::string& folder) {
+    return folder + "/state";
+}
+
+Failure<Error> unreadable(const std::string& path) {
+    return Failure{
+        Error{"the state file cannot be understood", path, "remove it; the segment may get another address"}};
+}
+
+}  // namespace
+
+Result<State> load_state(const std::string& folder) {
+    const std::string path = path_in(folder);
+    auto content = read_own_file(path, kSizeLimit);
+    if (!content) return Failure{std::move(content).error()};
+    State state;
+    if (!*content) return state;
+    const auto json = nlohmann::json::parse(**content, nullptr, false);
+    if (!json.is_object()) return unreadable(path);
+    if (const auto address = json.find("address"); address != json.end()) {
+        if (!address->is_string()) return unreadable(path);
+        state.address = Cidr::parse(address->get<std::string>());
+        if (!state.address) return unreadable(path);
+    }
+    if (const auto boot = json.find("boot"); boot != json.end() && boot->is_string()) state.boot = *boot;
+    for (const auto& port : json.value("ports", nlohmann::json::array())) {
+        if (!port.is_object() || !port.contains("name") || !port["name"].is_string() || !port.contains("index") ||
+            !port["index"].is_number_integer())
+            return unreadable(path);
+        state.ports.push_back({port["name"], port["index"]});
+    }
+    return state;
+}
+
+Result<void> save_state(const std::string& folder, const State& state) {
+    auto json = nlohmann::ordered_json::object();
+    if (state.address) json["address"] = to_string(*state.address);
+    if (!state.ports.empty()) {
+        json["boot"] = state.boot;
+        for (const RememberedPort& port : state.ports)
+            json["ports"].push_back({{"name", port.name}, {"index", port.index}});
+    }
+    if (auto made = make_directories(folder); !made) return made;
+    return replace_file(path_in(folder), json.dump(2) + "\n");
+}
+
+std::string boot_id() {
+    const auto id = read_file("/proc/sys/kernel/random/boot_id", 4096);
+    return id ? std::string(trim(*id)) : std::string();
+}
+
+}  // namespace vmrouter
