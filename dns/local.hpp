@@ -17,6 +17,7 @@
 #include "dns/message.hpp"
 #include "dns/name_map.hpp"
 #include "dns/prefix_set.hpp"
+#include "dns/zones.hpp"
 
 namespace vmrouter::dns {
 
@@ -117,32 +118,40 @@ public:
 private:
     /// What the configuration says about one name.
     struct Rule {
-        std::uint32_t flags = 0;
-        std::uint32_t records = 0;  ///< index of the first of `record_count` in records_
+        std::uint16_t flags = 0;
+        ZoneKind zone = ZoneKind::None;
+        std::uint32_t first_record = 0;  ///< in records_
         std::uint32_t record_count = 0;
-        std::uint32_t route = 0;
+        std::uint32_t route = 0;    ///< index in config_.routes
+        std::uint32_t pointer = 0;  ///< index in records_: whose name a reverse look-up finds
     };
-    struct Asked;  ///< one query on its way through the steps
+    struct Asked;  ///< one query, and what the rules say about its name
+    using Step = std::optional<LocalDecision>;
 
-    Rule& rule(const Name& name);
     void add_records();
     void add_zones();
+    void add_pattern(const DomainPattern& pattern, std::uint16_t itself, std::uint16_t below);
+    void mark_parents(const Name& name);
 
-    Asked look_up(const Query& query, const Suffixes& suffixes) const;
-    LocalDecision chaos(const Query& query, Reply& reply) const;
-    bool answer_record(const Asked& asked, Reply& reply) const;
-    std::optional<Verdict> answer_domain(const Asked& asked, Reply& reply) const;
-    std::optional<Verdict> answer_reverse(const Asked& asked, Reply& reply) const;
-    std::optional<Verdict> answer_special(const Asked& asked, Reply& reply) const;
-    std::optional<Verdict> answer_bare(const Asked& asked, Reply& reply) const;
-    std::optional<Verdict> refuse(const Asked& asked, Reply& reply) const;
-    std::optional<Names::Guest> guest(std::string_view label) const;
+    void look_up(Asked& asked) const;
+    LocalDecision chaos(const Asked& asked) const;
+    [[nodiscard]] std::vector<std::string> statistics(std::string_view name) const;
+    Step answer_record(const Asked& asked) const;
+    Step answer_domain(const Asked& asked) const;
+    Step answer_reverse(const Asked& asked) const;
+    Step answer_special(const Asked& asked) const;
+    Step answer_bare(const Asked& asked) const;
+    Step refuse(const Asked& asked) const;
+
+    LocalDecision records(const Asked& asked, const Rule& rule) const;
+    [[nodiscard]] std::optional<Ipv4> host(std::string_view label) const;
+    [[nodiscard]] std::optional<Name> host_name(Ipv4 address) const;
+    [[nodiscard]] bool is_protected(std::string_view label) const;
 
     LocalConfig config_;
     Sources sources_;
     NameMap<Rule> rules_;
-    std::vector<HostRecord> records_;  ///< sorted by name
-    Name own_full_;
+    std::vector<HostRecord> records_;  ///< config_.records, those of one name side by side
 };
 
 }  // namespace vmrouter::dns

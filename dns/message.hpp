@@ -175,12 +175,12 @@ public:
     void set_authoritative() { authoritative_ = true; }
     void set_ede(Ede ede) { ede_ = ede; }
 
-    // Records of class IN for the answer section; in this order before authority().
+    // Records, in the class that was asked, for the answer section; in this order before authority().
     void a(const Name& owner, std::uint32_t ttl, Ipv4 address);
     void aaaa(const Name& owner, std::uint32_t ttl, const Ipv6& address);
     void ptr(const Name& owner, std::uint32_t ttl, const Name& target);
     void ns(const Name& owner, std::uint32_t ttl, const Name& target);
-    void txt(const Name& owner, std::uint32_t ttl, std::string_view text);  ///< class as asked; at most 255 bytes
+    void txt(const Name& owner, std::uint32_t ttl, std::span<const std::string> strings);  ///< each at most 255 bytes
     void hinfo(const Name& owner, std::uint32_t ttl, std::string_view cpu, std::string_view os);
     /// SOA of a local zone in the form of RFC 6303 section 3: the zone is its own MNAME, RNAME is nobody.invalid.
     void soa(const Name& zone, std::uint32_t ttl, std::uint32_t minimum);

@@ -84,9 +84,9 @@ void Reply::ns(const Name& owner, std::uint32_t ttl, const Name& target) {
     end();
 }
 
-void Reply::txt(const Name& owner, std::uint32_t ttl, std::string_view text) {
+void Reply::txt(const Name& owner, std::uint32_t ttl, std::span<const std::string> strings) {
     begin(owner, Type::Txt, ttl);
-    write_text(writer_, text);
+    for (const std::string& text : strings) write_text(writer_, text);
     end();
 }
 

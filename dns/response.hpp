@@ -95,9 +95,9 @@ bool rewrite(Bytes message, const Question& question, const std::function<bool(c
 
 /// How old an answer is when it is sent.
 struct Age {
-    std::uint32_t seconds = 0;         ///< taken off every TTL
+    std::uint32_t seconds = 0;              ///< taken off every TTL
     std::optional<std::uint32_t> ttl = {};  ///< instead: this TTL everywhere (stale answers, RFC 8767 section 5.2)
-    bool cached = false;               ///< AA is not repeated from a cache
+    bool cached = false;                    ///< AA is not repeated from a cache
     std::optional<Ede> ede = {};
 };
 
