@@ -20,7 +20,7 @@ check_format() { sources | xargs clang-format --dry-run -Werror; }
 
 check_scripts() {
     local script
-    find .ci src tests -name '*.sh' -o -path .ci/run | sort | xargs shellcheck --external-sources --severity=warning
+    find .ci src tests -name '*.sh' -o -path .ci/run | sort | xargs shellcheck --severity=warning
     for script in tests/netns/*_test.sh; do
         [ -x "$script" ] || { echo "$script is not executable (chmod +x)" && return 1; }
     done
