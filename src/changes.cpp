@@ -123,6 +123,12 @@ Json json_of(const Change& change) {
                             {"chain", c.chain},
                             {"comment", c.comment}};
             },
+            [](const FilledChecksums& c) {
+                return Json{{"change", "filled_checksums"},
+                            {"link", c.link},
+                            {"created_table", c.created_table ? 1 : 0},
+                            {"created_chain", c.created_chain ? 1 : 0}};
+            },
             [](const CreatedFile& c) {
                 return Json{{"change", "created_file"}, {"path", c.path}};
             },
@@ -152,6 +158,8 @@ std::optional<Change> change_of(std::string_view kind, Members& r) {
     if (kind == "inserted_rule") {
         return InsertedRule{r.text("family"), r.text("table"), r.text("chain"), r.text("comment")};
     }
+    if (kind == "filled_checksums")
+        return FilledChecksums{r.text("link"), r.number("created_table") != 0, r.number("created_chain") != 0};
     if (kind == "created_file") return CreatedFile{r.text("path")};
     if (kind == "created_folder") return CreatedFolder{r.text("path")};
     if (kind == "told_program") return ToldProgram{r.text("program"), r.text("link"), r.text("before")};
@@ -206,6 +214,7 @@ std::string to_string(const Change& change) {
             [](const InsertedRule& c) {
                 return "inserted a rule into chain " + c.family + " " + c.table + " " + c.chain;
             },
+            [](const FilledChecksums& c) { return "had the checksums of DHCP replies to " + c.link + " completed"; },
             [](const CreatedFile& c) { return "created " + c.path; },
             [](const CreatedFolder& c) { return "created the folder " + c.path; },
             [](const ToldProgram& c) { return "told " + c.program + " about " + c.link; },
@@ -229,6 +238,7 @@ std::string describe_undo(const Change& change) {
             [](const InsertedRule& c) {
                 return "remove our rule from chain " + c.family + " " + c.table + " " + c.chain;
             },
+            [](const FilledChecksums& c) { return "no longer complete the checksums of DHCP replies to " + c.link; },
             [](const CreatedFile& c) { return "remove " + c.path; },
             [](const CreatedFolder& c) { return "remove the folder " + c.path; },
             [](const ToldProgram& c) { return "tell " + c.program + " about " + c.link; },

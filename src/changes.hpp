@@ -89,6 +89,14 @@ struct InsertedRule {
     std::string comment;
     friend bool operator==(const InsertedRule&, const InsertedRule&) = default;
 };
+/// The rule of table ip mangle that completes the checksums of other programs' DHCP replies to a segment. Undo: removed,
+/// with the chain and the table when they were not there before and are empty.
+struct FilledChecksums {
+    std::string link;
+    bool created_table = false;
+    bool created_chain = false;
+    friend bool operator==(const FilledChecksums&, const FilledChecksums&) = default;
+};
 /// A file that was not there. Undo: removed.
 struct CreatedFile {
     std::string path;
@@ -110,7 +118,7 @@ struct ToldProgram {
 
 using Change =
     std::variant<CreatedLink, SetLinkUp, SetMtu, AddedAddress, RemovedAddress6, EnslavedPort, IsolatedPort, SetSysctl,
-                 AddedGuardRules, CreatedTable, InsertedRule, CreatedFile, CreatedFolder, ToldProgram>;
+                 AddedGuardRules, CreatedTable, InsertedRule, FilledChecksums, CreatedFile, CreatedFolder, ToldProgram>;
 
 /// "created the bridge virbr10", "set net.ipv4.conf.eth0.forwarding from 0 to 1": for logs and `plan`.
 std::string to_string(const Change& change);

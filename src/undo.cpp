@@ -94,6 +94,7 @@ Result<void> KernelUndoer::undo(const Change& change) {
         Result<void> operator()(const AddedGuardRules& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const CreatedTable& c) { return self.undo_table(c); }
         Result<void> operator()(const InsertedRule& c) { return self.undo_rule(c); }
+        Result<void> operator()(const FilledChecksums& c) { return self.undo_checksums(c); }
         Result<void> operator()(const CreatedFile& c) { return vmrouter::undo(c); }
         Result<void> operator()(const CreatedFolder& c) { return vmrouter::undo(c); }
         Result<void> operator()(const ToldProgram& c) { return self.undo_told(c); }

@@ -20,6 +20,7 @@ public:
 protected:
     virtual Result<void> undo_table(const CreatedTable& change) = 0;
     virtual Result<void> undo_rule(const InsertedRule& change) = 0;
+    virtual Result<void> undo_checksums(const FilledChecksums& change) = 0;
     virtual Result<void> undo_told(const ToldProgram& change) = 0;
 
 private:
