@@ -43,6 +43,9 @@ Ending ending_of(int status) {
 Engine::Engine(asio::any_io_executor executor, Random& random)
 
     : wheel_(executor), random_(random), soon_(executor), epoll_(executor, ::epoll_create1(EPOLL_CLOEXEC)) {
+    wheel_.after_turn = [this] {
+        if (after_batch) after_batch();
+    };
     wait();
 }
 

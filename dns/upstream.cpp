@@ -353,8 +353,12 @@ void Upstream::probe_for_loops() {
     }
 }
 
+bool Upstream::looks_like_loop(Bytes qname) {
+    return qname.size() == 1 + loop_label + loop_suffix.size() && qname[0] == loop_label;
+}
+
 bool Upstream::is_loop(Bytes qname) {
-    if (qname.size() != 1 + loop_label + loop_suffix.size() || qname[0] != loop_label) return false;
+    if (!looks_like_loop(qname)) return false;
     std::array<std::uint8_t, 1 + loop_label> lower;  // a resolver on the way may mix cases (0x20)
     for (std::size_t i = 0; i < lower.size(); ++i)
         lower[i] = static_cast<std::uint8_t>(qname[i] >= 'A' && qname[i] <= 'Z' ? qname[i] + 32 : qname[i]);

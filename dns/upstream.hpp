@@ -108,6 +108,8 @@ public:
     void probe_for_loops();
     /// True when `qname` (wire form) is such a question of ours: the server it went to is no longer asked.
     bool is_loop(Bytes qname);
+    /// A cheap look before that.
+    static bool looks_like_loop(Bytes qname);
 
     /// Told when a server's health changes.
     std::function<void(const Endpoint&, Health before, Health now)> health_changed;

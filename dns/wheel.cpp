@@ -66,6 +66,7 @@ void Wheel::turn() {
         }
     }
     if (pending_ > 0) arm(next_due());
+    if (after_turn) after_turn();
 }
 
 /// The first slot that holds anything; what it holds may be due a round later, then turning it costs one wake-up in

@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 namespace vmrouter::dns {
 
@@ -55,6 +56,9 @@ public:
     /// Calls the time-out's action once, `delay` from now, unless it is cancelled or set anew before. Actions may set
     /// and cancel any time-out, their own included.
     void set(Timeout& timeout, std::chrono::milliseconds delay);
+
+    /// Called after a turn in which actions were called: the moment to send what they produced.
+    std::function<void()> after_turn;
 
 private:
     friend class Timeout;

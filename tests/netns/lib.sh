@@ -89,17 +89,20 @@ VMROUTER=${VMROUTER:-$LAB_REPO/build/dev/src/vmrouter}
 # --- entering ----------------------------------------------------------------------------------------------------------
 
 lab_outside() {
-    # A user namespace of one user would not do: dnsmasq and dhcpcd change to users of their own.
-    [ "$(id -u)" = 0 ] || { echo "skipped: not root (sudo $0)" && exit 77; }
+    local user=()
+    if [ "$(id -u)" != 0 ]; then
+        user=(--user --map-root-user)
+        unshare "${user[@]}" --net --mount true 2>/dev/null || { echo "skipped: neither root nor user namespaces"; exit 77; }
+    fi
     LAB=$(mktemp -d "${TMPDIR:-/tmp}/vmrouter-lab.XXXXXX")
     export LAB LAB_STAGE=init LAB_LIMIT VMROUTER
-    exec unshare --net --mount --pid --ipc --uts --fork --kill-child --mount-proc --propagation private \
+    exec unshare "${user[@]}" --net --mount --pid --ipc --uts --fork --kill-child --mount-proc --propagation private \
         -- bash "$(realpath "$0")" "$@"
 }
 
 # A private copy of a folder that is small enough to copy.
 lab_own_copy() {
-    cp -a "$1" "$LAB/copy.$$"
+    cp -a "$1" "$LAB/copy.$$" 2>/dev/null || true # files that this user may not read are left out
     mount -t tmpfs -o mode=755 lab "$1"
     cp -a "$LAB/copy.$$/." "$1/"
     rm -rf "$LAB/copy.$$"
