@@ -89,8 +89,8 @@ struct InsertedRule {
     std::string comment;
     friend bool operator==(const InsertedRule&, const InsertedRule&) = default;
 };
-/// The rule of table ip mangle that completes the checksums of other programs' DHCP replies to a segment. Undo: removed,
-/// with the chain and the table when they were not there before and are empty.
+/// The rule of table ip mangle that completes the checksums of other programs' DHCP replies to a segment. Undo:
+/// removed, with the chain and the table when they were not there before and are empty.
 struct FilledChecksums {
     std::string link;
     bool created_table = false;

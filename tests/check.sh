@@ -51,8 +51,8 @@ tidy_one() { # FILE: a stamp is named after the content of everything that the v
 }
 
 case ${1:-} in
-    --list) printf '%s\n' "${checks[@]}" && exit ;;
-    --tidy) tidy_one "$2" && exit ;;
+    --list) printf "%s\n" "${checks[@]}" && exit ;;
+    --tidy) tidy_one "$2" && exit 0 || exit 1 ;;
 esac
 [ "$#" -gt 0 ] || set -- "${checks[@]}"
 status=0
