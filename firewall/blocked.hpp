@@ -6,7 +6,6 @@
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 #include <asio/posix/stream_descriptor.hpp>
-#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>

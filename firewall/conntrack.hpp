@@ -1,39 +1,14 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
-#include <string>
 #include <vector>
 
+#include "firewall/judge.hpp"
 #include "firewall/policy.hpp"
 #include "src/base/result.hpp"
 
 namespace vmrouter::firewall {
-
-/// An IPv4 connection of connection tracking. `original` is as its first packet was sent, `reply` as answers look: they
-/// differ by what was translated.
-struct Flow {
-    struct Tuple {
-        Ipv4 source;
-        Ipv4 destination;
-        std::uint16_t source_port = 0;
-        std::uint16_t destination_port = 0;
-
-        friend bool operator==(const Tuple&, const Tuple&) = default;
-    };
-    std::uint8_t protocol = 0;
-    Tuple original;
-    Tuple reply;
-    std::uint32_t mark = 0;
-    std::uint32_t status = 0;  ///< IPS_* bits
-    std::uint32_t id = 0;
-    std::uint16_t zone = 0;
-};
-
-/// Whether the policy lets this flow go on. Flows that have nothing to do with the segment are always allowed; flows of
-/// the segment that our rules did not let begin (no mark) never are. Pure.
-bool still_allowed(const Policy& policy, const Flow& flow);
 
 /// Every IPv4 flow that the kernel knows. Needs CAP_NET_ADMIN.
 Result<std::vector<Flow>> flows();

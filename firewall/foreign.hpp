@@ -1,9 +1,11 @@
 #pragma once
 
 // Base chains of others. An accept of ours cannot save a packet that somebody else's chain drops, so each chain that
-// would drop gets one rule of ours at its head: "accept what carries our mark". Only our own chains set that mark.
+// would drop gets one rule of ours at its head: "accept what carries our mark". Only our own chains let the mark pass
+// there. The rule uses nothing that iptables could not print back, or the administrator's iptables would stop working.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,40 +16,59 @@
 
 namespace vmrouter::firewall {
 
-/// A base chain of somebody else on forward or input.
+/// A base chain of somebody else on forward or input that drops what reaches its end.
 struct ForeignChain {
     std::string family;  ///< "ip" or "inet"
     std::string table;
     std::string chain;
     std::string hook;  ///< "forward" or "input"
     int priority = 0;
-    bool drops = false;        ///< by its policy, or by a last rule that drops or rejects whatever arrives there
-    bool before_ours = false;  ///< comes before our chains: our mark is not set yet, nothing can be done
-    std::string insert_into;   ///< the chain that gets our rule: this one, or DOCKER-USER where that exists
-    std::vector<std::uint64_t> our_rules;  ///< handles of rules of ours in it, found by what they say
+    bool before_ours = false;  ///< runs before our chains decided: it cannot be helped, only named
+    std::string insert_into;   ///< the chain that gets our rule: this one, or DOCKER-USER where that is called first
+    bool has_our_rule = false;
 
     friend bool operator==(const ForeignChain&, const ForeignChain&) = default;
 };
 
-/// The chains of others in the JSON text of `list ruleset`. `ours`: prefix of table names to leave out ("vmrouter_").
-/// Pure.
-Result<std::vector<ForeignChain>> foreign_chains(std::string_view ruleset_json, std::uint32_t mark);
+/// A rule of ours in a table of somebody else, found by what it says.
+struct PassRule {
+    std::string family;
+    std::string table;
+    std::string chain;
+    std::uint64_t handle = 0;
 
-/// The nft text that brings our rule into every chain that needs it and removes it from those that do not; empty when
-/// all is as it should be. `instance` is named in the rule's comment. Pure.
-std::string pass_rules(const std::vector<ForeignChain>& chains, std::uint32_t mark, const std::string& instance);
-/// The nft text that removes every rule of ours from chains of others; empty when there is none. Pure.
-std::string pass_rules_removal(const std::vector<ForeignChain>& chains);
+    friend bool operator==(const PassRule&, const PassRule&) = default;
+};
 
-/// Reads the rule set of the kernel.
-Result<std::vector<ForeignChain>> scan_foreign(Nft& nft, std::uint32_t mark);
-/// scan, then pass_rules; true when something was changed. A chain that vanishes in between is tried again.
-Result<bool> open_foreign(Nft& nft, std::uint32_t mark, const std::string& instance);
-/// Takes every rule of ours out again. Call it only when no other instance uses the same mark.
-Result<void> close_foreign(Nft& nft, std::uint32_t mark);
+struct ForeignRules {
+    std::vector<ForeignChain> chains;  ///< that drop
+    std::vector<PassRule> ours;        ///< wherever they are
+};
 
-/// Tables of iptables-legacy that would drop our traffic and that nftables cannot see ("filter"), from
-/// /proc/net/ip_tables_names.
+/// What the JSON text of `list ruleset` says about tables that are not vmrouter's. Pure.
+Result<ForeignRules> read_foreign(std::string_view ruleset_json, std::uint32_t mark);
+
+/// The nft text that puts our rule at the head of a chain; nothing when it is there or cannot help. Pure.
+std::optional<std::string> pass_rule(const ForeignChain& chain, std::uint32_t mark, const std::string& instance);
+/// The nft text that takes a rule of ours out. Pure.
+std::string pass_rule_removal(const PassRule& rule);
+
+struct ForeignOutcome {
+    std::vector<ForeignChain> opened;       ///< got our rule just now
+    std::vector<ForeignChain> before_ours;  ///< drop before us: to be named by doctor
+    std::vector<Error> refused;             ///< the table's owner lets nobody in, or the chain vanished meanwhile
+};
+
+/// Reads the rules of the kernel and puts ours where it is missing. Idempotent: call it at start and after each change
+/// of other tables.
+Result<ForeignOutcome> open_foreign(Nft& nft, std::uint32_t mark, const std::string& instance);
+/// Takes every rule of ours out again; how many. Only when no other instance uses the same mark.
+Result<std::size_t> close_foreign(Nft& nft, std::uint32_t mark);
+/// What read_foreign() says about the kernel's rules now.
+Result<ForeignRules> scan_foreign(Nft& nft, std::uint32_t mark);
+
+/// Tables of iptables-legacy, which nftables cannot see ("filter"), from /proc/net/ip_tables_names; none when there is
+/// no such file. A policy DROP in there blocks guests too.
 std::vector<std::string> legacy_tables();
 
 }  // namespace vmrouter::firewall

@@ -1,25 +1,23 @@
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <map>
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
+#include "firewall/elements.hpp"
 #include "firewall/nft.hpp"
 #include "firewall/policy.hpp"
 #include "src/base/clock.hpp"
-#include "src/base/file.hpp"
 #include "src/base/result.hpp"
 
 namespace vmrouter::firewall {
 
 /// A named counter of our tables.
 struct Counter {
-    std::string name;  ///< "lan", without our prefix
+    std::string name;  ///< "lan": the reason, or "opened"
     std::uint64_t packets = 0;
     std::uint64_t bytes = 0;
 };
@@ -30,39 +28,51 @@ class Live {
 public:
     explicit Live(Nft& nft) : nft_(nft) {}
 
-    /// Replaces our tables by those of `policy`, in one transaction; counters start anew. Admitted names are kept.
-    Result<void> apply(const Policy& policy);
+    /// Replaces our tables by those of `policy`, in one transaction; counters start anew. Names that were admitted stay
+    /// admitted for as long as they were.
+    Result<void> apply(const Policy& policy, Monotonic now);
     /// Goes from the policy in force to `policy` by set elements when that is enough, by apply() otherwise.
-    Result<void> update(const Policy& policy);
+    Result<void> update(const Policy& policy, Monotonic now);
     /// Puts the tables back as they are remembered, for when somebody else changed them.
-    Result<void> repair();
+    Result<void> repair(Monotonic now);
     /// Deletes our tables. Nothing to delete is no error.
-    Result<void> remove();
+    Result<void> remove(const std::string& instance);
 
-    /// A guest has this address from now on (call it before the ACK leaves), at constant cost. Replaces what the pair
-    /// had.
+    /// A guest has this address from now on: call it before the ACK leaves. Constant cost. What the same pair had (its
+    /// port) is replaced; other MACs keep the address if it is theirs too.
     Result<void> bind(const Binding& binding);
     /// The pair no longer belongs together: released, expired, declined. Unknown pairs are no error.
     Result<void> unbind(const MacAddress& mac, Ipv4 address);
     /// allow_domains: these addresses are reachable for `ttl` from now, or for as long as they already are, whichever
-    /// is longer. Call it before the answer leaves. Error when the set is full.
+    /// is longer. Call it before the answer leaves. An error when the set is full.
     Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now);
 
-    /// The policy in force; nullptr before the first apply().
-    [[nodiscard]] const Policy* policy() const { return policy_ ? &*policy_ : nullptr; }
-    /// Our named counters, in the order of their names.
+    /// The policy in force, bindings included; nothing before the first apply().
+    [[nodiscard]] std::optional<Policy> policy() const;
+    /// Our named counters by name; equal ones of several tables are added up.
     Result<std::vector<Counter>> counters();
 
 private:
-    Result<void> element_batch(const std::vector<struct ElementChange>& changes);
+    [[nodiscard]] std::string admitted(Monotonic now);
+    void remember(const Policy& policy);
+    [[nodiscard]] bool owned_by_others(Ipv4 address, const MacAddress& mac) const;
+    void change(std::vector<ElementChange>& changes, ElementChange::Action action, std::string_view set,
+                const std::vector<std::uint8_t>& key) const;
+    void move_pin(std::vector<ElementChange>& changes, const MacAddress& mac, const std::string& from,
+                  const std::string& to) const;
+    void count_pin(const MacAddress& mac, const std::string& from, const std::string& to);
+    Result<void> write(const std::vector<ElementChange>& changes);
 
     Nft& nft_;
-    std::optional<Policy> policy_;
-    std::map<Ipv4, Monotonic> admitted_;  ///< until when
-    FileDescriptor netlink_;
+    std::optional<Policy> policy_;                                   ///< without its bindings, which are here:
+    std::map<std::pair<Ipv4, MacAddress>, std::string> bindings_;    ///< to the port
+    std::map<MacAddress, std::map<std::string, std::size_t>> pins_;  ///< how many bindings name this port
+    std::map<Ipv4, Monotonic> admitted_;                             ///< until when
+    ElementWriter writer_;
 };
 
-/// The table of the instance is in the kernel with all its chains: what `status` and the watch for tampering ask.
+/// Whether all tables, chains and rules of `policy` are in the kernel: what `status` reads back. Set elements are not
+/// compared.
 Result<bool> in_force(Nft& nft, const Policy& policy);
 
 }  // namespace vmrouter::firewall

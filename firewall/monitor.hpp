@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "firewall/nft.hpp"
 #include "src/base/file.hpp"
 #include "src/base/result.hpp"
 #include "src/base/wire.hpp"
@@ -50,16 +51,20 @@ public:
 /// A netlink socket that hears of every change of nftables in this network namespace; privileged.
 Result<FileDescriptor> open_rules_monitor();
 
+/// This process as nftables names it in its events. That is getpid() outside of containers, and is learnt by a
+/// transaction that changes nothing.
+Result<std::uint32_t> own_process(Nft& nft);
+
 class RulesMonitor {
 public:
-    /// `table`: see table_name(). `ours`: the process whose transactions are not reported (the one that runs Live).
+    /// `table`: see table_name(). `ours`: the process whose transactions are not reported (the one that runs Live), see
+    /// own_process().
     RulesMonitor(asio::io_context& io, FileDescriptor socket, std::string table, std::uint32_t ours,
                  RulesObserver& observer);
     asio::awaitable<void> run();
     void close();
 
 private:
-    [[nodiscard]] bool is_ours(const Transaction& transaction) const;
     void report(const Transaction& transaction);
 
     asio::posix::stream_descriptor socket_;

@@ -20,8 +20,6 @@ public:
     Result<void> run(const std::string& text);
     /// The output of a listing command as JSON text ("list counters table inet x").
     Result<std::string> list(const std::string& command);
-    /// Runs `text` and returns what the kernel made of it, with handles, as JSON.
-    Result<std::string> run_echo(const std::string& text);
 
 private:
     struct Free {

@@ -20,6 +20,7 @@
 #include <iterator>
 
 #include "firewall/script.hpp"
+#include "src/base/text.hpp"
 
 namespace vmrouter::firewall {
 
@@ -394,6 +395,27 @@ std::string ruleset(const Policy& policy) {
         if (policy.segment->ingress_guard) add_netdev_table(script, policy, table);
     }
     return text + script.take();
+}
+
+std::map<std::string, std::size_t> outline(const Policy& policy) {
+    std::map<std::string, std::size_t> rules;
+    std::string family;
+    std::string chain;
+    const std::string text = ruleset(policy);
+    for (const auto raw : split(text, '\n')) {
+        const auto words = split(trim(raw), ' ');
+        if (words.front() == "table") {
+            family = words[1];
+        } else if (words.front() == "chain") {
+            chain = family + " " + std::string(words[1]);
+            rules[chain] = 0;
+        } else if (words.front() == "}") {
+            chain.clear();
+        } else if (!chain.empty() && words.front() != "type") {
+            ++rules[chain];
+        }
+    }
+    return rules;
 }
 
 std::string elements(const Policy& from, const Policy& to) {

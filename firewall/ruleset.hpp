@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <map>
 #include <string>
 
 #include "firewall/policy.hpp"
@@ -17,6 +19,9 @@ std::string removal(const std::string& instance);
 /// The smallest nft text that turns the set contents of `from` into those of `to`; empty when there is nothing to do.
 /// Only for policies of the same_shape(). Pure.
 std::string elements(const Policy& from, const Policy& to);
+
+/// How many rules each chain of ruleset() has, by "FAMILY CHAIN": what to find in the kernel. Pure.
+std::map<std::string, std::size_t> outline(const Policy& policy);
 
 /// Whether two policies differ in set contents only, so that elements() is enough to get from one to the other.
 bool same_shape(const Policy& a, const Policy& b);
