@@ -99,7 +99,8 @@ Json json_of(const Change& change) {
                 return Json{{"change", "removed_address6"},
                             {"link", c.link},
                             {"address", to_string(c.address)},
-                            {"length", c.length}};
+                            {"length", c.length},
+                            {"flags", c.flags}};
             },
             [](const EnslavedPort& c) {
                 return Json{{"change", "enslaved_port"}, {"port", c.port}, {"bridge", c.bridge}};
@@ -148,7 +149,8 @@ std::optional<Change> change_of(std::string_view kind, Members& r) {
     if (kind == "set_mtu") return SetMtu{r.text("name"), r.number("before"), r.number("ours")};
     if (kind == "added_address") return AddedAddress{r.text("link"), r.cidr("address")};
     if (kind == "removed_address6") {
-        return RemovedAddress6{r.text("link"), r.ipv6("address"), static_cast<std::uint8_t>(r.number("length"))};
+        return RemovedAddress6{r.text("link"), r.ipv6("address"), static_cast<std::uint8_t>(r.number("length")),
+                               r.number("flags")};
     }
     if (kind == "enslaved_port") return EnslavedPort{r.text("port"), r.text("bridge")};
     if (kind == "isolated_port") return IsolatedPort{r.text("port")};

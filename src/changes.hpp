@@ -47,6 +47,7 @@ struct RemovedAddress6 {
     std::string link;
     Ipv6 address;
     std::uint8_t length = 128;
+    std::uint32_t flags = 0;  ///< link::Address6::flags
     friend bool operator==(const RemovedAddress6&, const RemovedAddress6&) = default;
 };
 /// Undo: taken off, if it is on this bridge.

@@ -86,7 +86,7 @@ Result<void> KernelUndoer::undo(const Change& change) {
         Result<void> operator()(const SetMtu& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const AddedAddress& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const RemovedAddress6& c) {
-            return add_address6(self.netlink_, c.link, c.address, c.length);
+            return add_address6(self.netlink_, c.link, c.address, c.length, c.flags);
         }
         Result<void> operator()(const EnslavedPort& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const IsolatedPort& c) { return vmrouter::undo(self.netlink_, c); }

@@ -56,7 +56,8 @@ Result<void> remove_address(Netlink& netlink, std::string_view link, const Cidr&
     return Failure{netlink_error("cannot remove the address " + to_string(address), code, link)};
 }
 
-Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length) {
+Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length,
+                          std::uint32_t flags) {
     const int index = netlink.index_of(link);
     if (index == 0) return {};
     auto message = make_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
@@ -66,6 +67,7 @@ Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& a
     header.ifa_index = static_cast<unsigned>(index);
     put_header(*message, header);
     nla_put(message.get(), IFA_LOCAL, static_cast<int>(address.bytes.size()), address.bytes.data());
+    nla_put_u32(message.get(), IFA_FLAGS, flags);
     const int code = netlink.send(std::move(message));
     if (code == 0 || code == -NLE_EXIST) return {};
     return Failure{netlink_error("cannot add the address " + to_string(address), code, link)};

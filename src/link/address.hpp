@@ -15,8 +15,10 @@ Result<void> add_address(Netlink& netlink, std::string_view link, const Cidr& ad
 /// Success also when the address or the link is not there.
 Result<void> remove_address(Netlink& netlink, std::string_view link, const Cidr& address);
 
-/// For putting back what disable_ipv6 took away. Success also when it is there already, or the link is gone.
-Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length);
+/// For putting back what disable_ipv6 took away; `flags` as in Address6. Success also when it is there already, or the
+/// link is gone.
+Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length,
+                          std::uint32_t flags);
 
 /// Forgets the neighbours in `network` that the kernel has learnt on the link (not those that somebody set). Success
 /// also when there are none.

@@ -45,6 +45,8 @@ struct Address6 {
     int link = 0;
     Ipv6 local;
     std::uint8_t length = 128;
+    std::uint32_t flags =
+        0;  ///< those that somebody may choose (IFA_F_NODAD, IFA_F_NOPREFIXROUTE, ...), to set it again
     bool permanent = false;   ///< set by somebody, not learnt from a router advertisement
     bool link_local = false;  ///< made by the kernel for the link (fe80::/64)
     friend bool operator==(const Address6&, const Address6&) = default;

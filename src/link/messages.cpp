@@ -12,6 +12,8 @@ namespace vmrouter::link {
 namespace {
 
 constexpr std::size_t kMacSize = 6;
+constexpr std::uint32_t kChosenFlags =
+    IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE | IFA_F_MCAUTOJOIN;
 
 RouteType route_type(std::uint8_t type) {
     switch (type) {
@@ -147,7 +149,11 @@ std::optional<Address6> parse_address6(const nlmsghdr& message) {
     const auto address = local ? local : attributes.ipv6(IFA_ADDRESS);
     if (!address) return std::nullopt;
     const auto flags = attributes.get<std::uint32_t>(IFA_FLAGS).value_or(header.ifa_flags);
-    return Address6{static_cast<int>(header.ifa_index), *address, header.ifa_prefixlen, (flags & IFA_F_PERMANENT) != 0,
+    return Address6{static_cast<int>(header.ifa_index),
+                    *address,
+                    header.ifa_prefixlen,
+                    flags & kChosenFlags,
+                    (flags & IFA_F_PERMANENT) != 0,
                     header.ifa_scope == RT_SCOPE_LINK};
 }
 

@@ -1,0 +1,348 @@
+#include "src/shared.hpp"
+
+#include <sys/wait.h>
+
+#include <catch2/catch.hpp>
+#include <csignal>
+#include <fstream>
+#include <map>
+
+#include "src/instance_lock.hpp"
+#include "tests/unit/link/namespace.hpp"
+
+namespace {
+
+using namespace vmrouter;
+using test::TemporaryFolder;
+
+const std::string kForwarding = "net/ipv4/conf/eth0/forwarding";
+
+class FakeSysctls final : public SysctlAccess {
+public:
+    std::optional<std::string> read(const std::string& path) override {
+        const auto found = values.find(path);
+        return found == values.end() ? std::nullopt : std::optional(found->second);
+    }
+    Result<void> write(const std::string& path, std::string_view value) override {
+        values[path] = value;
+        ++writes;
+        return {};
+    }
+    std::map<std::string, std::string> values{{kForwarding, "0"}};
+    int writes = 0;
+};
+
+/// One instance as a test plays it: its lock, its record, its view of what is shared.
+struct Instance {
+    Instance(const std::string& folder, const std::string& name, FakeSysctls& sysctls)
+        : lock(InstanceLock::take(folder, name)),
+          changes(Changes::open(folder + "/" + name + ".changes")),
+          shared(folder, name, sysctls) {
+        REQUIRE(lock);
+        REQUIRE(changes);
+    }
+    Result<void> need(const std::string& path, std::string value) {
+        return shared.need_sysctl(*changes, {path, std::move(value), false});
+    }
+    /// An orderly stop.
+    void stop() {
+        struct Sysctls final : Undoer {
+            explicit Sysctls(Shared& s) : shared(s) {}
+            Result<void> undo(const Change& change) override {
+                return shared.release_sysctl(std::get<SetSysctl>(change));
+            }
+            Shared& shared;
+        } undoer(shared);
+        CHECK(changes->undo_all(undoer).empty());
+        REQUIRE(shared.leave());
+        kill();
+    }
+    /// kill -9: the lock goes, everything else stays. (The lock file would as well: "a lock goes with its process".)
+    void kill() { const InstanceLock dropped = std::move(*lock); }
+
+    Result<InstanceLock> lock;
+    Result<Changes> changes;
+    Shared shared;
+};
+
+std::vector<std::string> files_in(const std::string& folder) {
+    std::vector<std::string> names;
+    if (!std::filesystem::exists(folder)) return names;
+    for (const auto& entry : std::filesystem::directory_iterator(folder)) names.push_back(entry.path().filename());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
+
+TEST_CASE("one instance sets a sysctl and restores it and leaves nothing behind") {
+    const TemporaryFolder base;
+    const auto folder = base.path() + "/run";
+    FakeSysctls sysctls;
+    {
+        Instance a(folder, "virbr10", sysctls);
+        REQUIRE(a.shared.join("virbr10", std::nullopt));
+        REQUIRE(a.need(kForwarding, "1"));
+        CHECK(sysctls.values[kForwarding] == "1");
+        CHECK(a.changes->all() == std::vector<Change>{SetSysctl{kForwarding, "0", "1"}});
+        a.stop();
+    }
+    CHECK(sysctls.values[kForwarding] == "0");
+    CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+TEST_CASE("a sysctl that has the value already is neither written nor recorded") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    sysctls.values[kForwarding] = "1";
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    CHECK(a.changes->all().empty());
+    CHECK(sysctls.writes == 0);
+    a.stop();
+    CHECK(sysctls.values[kForwarding] == "1");
+}
+
+TEST_CASE("the first of two to stop leaves the sysctl and the last one restores it") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    Instance b(base.path(), "virbr11", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    REQUIRE(b.need(kForwarding, "1"));
+    CHECK(b.changes->all() == std::vector<Change>{SetSysctl{kForwarding, "0", "1"}});
+    SECTION("in the order they came") {
+        a.stop();
+        CHECK(sysctls.values[kForwarding] == "1");
+        b.stop();
+    }
+    SECTION("in the other order") {
+        b.stop();
+        CHECK(sysctls.values[kForwarding] == "1");
+        a.stop();
+    }
+    CHECK(sysctls.values[kForwarding] == "0");
+    CHECK(files_in(base.path()).empty());
+}
+
+TEST_CASE("a killed instance does not count but its value from before does") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    a.kill();
+    Instance b(base.path(), "virbr11", sysctls);
+    REQUIRE(b.need(kForwarding, "1"));
+    b.stop();
+    CHECK(sysctls.values[kForwarding] == "0");
+}
+
+TEST_CASE("a killed instance that starts again restores what was there before its first start") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance first(base.path(), "virbr10", sysctls);
+    REQUIRE(first.need(kForwarding, "1"));
+    first.kill();
+    SECTION("with what is shared") {}
+    SECTION("without what is shared") {
+        std::filesystem::remove(base.path() + "/shared");
+    }
+    Instance second(base.path(), "virbr10", sysctls);
+    REQUIRE(second.need(kForwarding, "1"));
+    second.stop();
+    CHECK(sysctls.values[kForwarding] == "0");
+    CHECK(files_in(base.path()).empty());
+}
+
+TEST_CASE("undoing for a killed instance leaves alone what a living one needs") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    Instance b(base.path(), "virbr11", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    REQUIRE(b.need(kForwarding, "1"));
+    a.kill();
+    {
+        Instance down(base.path(), "virbr10", sysctls);  // `vmrouter down`
+        down.stop();
+    }
+    CHECK(sysctls.values[kForwarding] == "1");
+    b.stop();
+    CHECK(sysctls.values[kForwarding] == "0");
+}
+
+TEST_CASE("a sysctl that somebody else has changed since is left alone") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    sysctls.values[kForwarding] = "2";
+    a.stop();
+    CHECK(sysctls.values[kForwarding] == "2");
+}
+
+TEST_CASE("a kill between two steps of setting a sysctl loses no value from before") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    {
+        Instance a(base.path(), "virbr10", sysctls);
+        REQUIRE(a.changes->record(SetSysctl{kForwarding, "0", "1"}));  // killed after the first of three steps
+        a.kill();
+    }
+    SECTION("before the write") {}
+    SECTION("after the write") {
+        sysctls.values[kForwarding] = "1";
+    }
+    Instance again(base.path(), "virbr10", sysctls);
+    REQUIRE(again.need(kForwarding, "1"));
+    CHECK(sysctls.values[kForwarding] == "1");
+    again.stop();
+    CHECK(sysctls.values[kForwarding] == "0");
+}
+
+TEST_CASE("the sysctls of a link that we made go with it and are not recorded") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    const std::string path = "net/ipv4/conf/virbr10/arp_ignore";
+    sysctls.values[path] = "0";
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.changes->record(CreatedLink{"virbr10", {}}));
+    REQUIRE(a.need(path, "1"));
+    CHECK(sysctls.values[path] == "1");
+    CHECK(a.changes->all().size() == 1);
+}
+
+TEST_CASE("a sysctl of a vanished interface is no error on the way out and an optional one never is") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    sysctls.values.clear();
+    CHECK_FALSE(a.need("net/ipv4/conf/eth1/forwarding", "1"));
+    CHECK(a.shared.need_sysctl(*a.changes, {"net/ipv6/conf/eth1/disable_ipv6", "1", true}));
+    a.stop();
+    CHECK(sysctls.values.empty());
+    CHECK(sysctls.writes == 1);
+}
+
+TEST_CASE("instances are listed with their segments and whether they live") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    Instance b(base.path(), "enp6s0", sysctls);
+    REQUIRE(a.shared.join("virbr10", Cidr::parse("192.168.100.1/24")));
+    REQUIRE(b.shared.join("enp6s0", Cidr::parse("192.168.101.1/24")));
+    a.kill();
+    const auto listed = b.shared.instances();
+    REQUIRE(listed);
+    CHECK(*listed == std::vector<SharedInstance>{{"virbr10", "virbr10", Cidr::parse("192.168.100.1/24"), false},
+                                                 {"enp6s0", "enp6s0", Cidr::parse("192.168.101.1/24"), true}});
+    REQUIRE(b.shared.leave());
+    CHECK(b.shared.instances()->size() == 1);
+}
+
+TEST_CASE("two living instances cannot have overlapping networks") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    Instance b(base.path(), "virbr11", sysctls);
+    REQUIRE(a.shared.join("virbr10", Cidr::parse("192.168.100.1/24")));
+    const auto refused = b.shared.join("virbr11", Cidr::parse("192.168.100.129/25"));
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().what.find("virbr10") != std::string::npos);
+    REQUIRE(a.shared.join("virbr10", Cidr::parse("192.168.100.1/24")));  // itself is no obstacle
+    a.kill();
+    CHECK(b.shared.join("virbr11", Cidr::parse("192.168.100.129/25")));
+}
+
+TEST_CASE("instances in different network namespaces do not see each other's segments or sysctls") {
+    const TemporaryFolder base;
+    FakeSysctls here;
+    FakeSysctls there;
+    Instance a(base.path(), "virbr10", here);
+    REQUIRE(a.shared.join("virbr10", Cidr::parse("192.168.100.1/24")));
+    REQUIRE(a.need(kForwarding, "1"));
+    IN_NAMESPACE;
+    Instance b(base.path(), "virbr11", there);
+    CHECK(b.shared.instances()->empty());
+    REQUIRE(b.shared.join("virbr11", Cidr::parse("192.168.100.1/24")));
+    REQUIRE(b.need(kForwarding, "1"));
+    b.stop();
+    CHECK(there.values[kForwarding] == "0");
+    CHECK(here.values[kForwarding] == "1");
+}
+
+TEST_CASE("what is shared but cannot be read is an error and is not overwritten") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    for (const char* text : {"", "{", "[]", "{}", R"({"instances":[{}],"sysctls":[]})"}) {
+        std::ofstream(base.path() + "/shared") << text;
+        const auto refused = a.need(kForwarding, "1");
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().where == base.path() + "/shared");
+        CHECK(*read_file(base.path() + "/shared") == text);
+    }
+    CHECK(sysctls.writes == 0);
+}
+
+TEST_CASE("a second instance of one name is refused by the pid of the first") {
+    const TemporaryFolder base;
+    const auto folder = base.path() + "/run";
+    CHECK_FALSE(running_instance(folder, "virbr10"));
+    {
+        const auto first = InstanceLock::take(folder, "virbr10");
+        REQUIRE(first);
+        const auto second = InstanceLock::take(folder, "virbr10");
+        REQUIRE_FALSE(second);
+        CHECK(second.error().what == "vmrouter already serves virbr10 (pid " + std::to_string(getpid()) + ")");
+        CHECK(running_instance(folder, "virbr10") == getpid());
+        const auto other = InstanceLock::take(folder, "virbr11");
+        REQUIRE(other);
+        CHECK(running_instances(folder) == std::vector<std::string>{"virbr10", "virbr11"});
+    }
+    CHECK(running_instances(folder).empty());
+    CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+TEST_CASE("a lock goes with its process however that ends") {
+    const TemporaryFolder base;
+    int ready[2] = {};
+    REQUIRE(pipe(ready) == 0);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const auto lock = InstanceLock::take(base.path(), "virbr10");
+        const char ok = lock ? 'y' : 'n';
+        static_cast<void>(!write(ready[1], &ok, 1));
+        for (;;) pause();
+    }
+    char ok = 0;
+    REQUIRE(read(ready[0], &ok, 1) == 1);
+    REQUIRE(ok == 'y');
+    CHECK(running_instance(base.path(), "virbr10") == child);
+    CHECK_FALSE(InstanceLock::take(base.path(), "virbr10"));
+    REQUIRE(kill(child, SIGKILL) == 0);
+    REQUIRE(waitpid(child, nullptr, 0) == child);
+    close(ready[0]);
+    close(ready[1]);
+    CHECK_FALSE(running_instance(base.path(), "virbr10"));
+    CHECK(std::filesystem::exists(base.path() + "/virbr10.lock"));
+    CHECK(InstanceLock::take(base.path(), "virbr10"));
+    CHECK(files_in(base.path()).empty());
+}
+
+TEST_CASE("a folder that was there or is in use is not removed") {
+    const TemporaryFolder base;
+    { const auto lock = InstanceLock::take(base.path(), "virbr10"); }
+    CHECK(std::filesystem::exists(base.path()));
+    const auto folder = base.path() + "/run";
+    {
+        const auto lock = InstanceLock::take(folder, "virbr10");
+        std::ofstream(folder + "/other") << "x";
+    }
+    CHECK(files_in(folder) == std::vector<std::string>{".made-by-vmrouter", "other"});
+    std::filesystem::remove(folder + "/other");
+    { const auto lock = InstanceLock::take(folder, "virbr10"); }
+    CHECK_FALSE(std::filesystem::exists(folder));
+}
