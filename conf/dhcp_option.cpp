@@ -233,7 +233,7 @@ std::optional<Data> from_addresses(const Value& value, const Field& field) {
 
 std::optional<Data> from_hex(const Value& value, const Field& field) {
     const auto* text = value.string();
-    const auto bytes = text ? parse_hex(*text) : std::nullopt;
+    auto bytes = text ? parse_hex(*text) : std::nullopt;
     if (!bytes)
         return field.fail(value,
                           "has hex = " + describe(value) + "; it must be bytes such as \"01:ff:0a\" or \"01ff0a\"");

@@ -10,6 +10,7 @@ namespace {
 
 constexpr std::size_t longest_path = 4095;
 constexpr std::size_t longest_socket_path = 107;  // sun_path with its NUL
+constexpr std::size_t longest_client_id = 765;    // 255 bytes as text: two digits and a separator each
 constexpr std::chrono::seconds shortest_lease{120};
 
 std::string quoted(std::string_view text) {
@@ -256,7 +257,7 @@ std::optional<std::vector<MacAddress>> macs(const Value& value, const Field& fie
 
 std::optional<std::vector<std::uint8_t>> client_id(const Value& value, const Field& field) {
     const auto* text = value.string();
-    if (!text || text->empty() || text->size() > 255 * 3)
+    if (!text || text->empty() || text->size() > longest_client_id)
         return field.refuse(value, "the client's identifier, as \"01:52:54:00:12:34:56\" or as text");
     if (text->find(':') == std::string::npos) return std::vector<std::uint8_t>(text->begin(), text->end());
     auto bytes = parse_hex(*text);
@@ -291,7 +292,7 @@ std::optional<std::string> domain(const Value& value, const Field& field) {
 }
 
 std::optional<std::string> guest_domain(const Value& value, const Field& field) {
-    const auto name = domain(value, field);
+    auto name = domain(value, field);
     if (!name) return std::nullopt;
     const std::string_view top = std::string_view(*name).substr(name->rfind('.') + 1);
     for (const std::string_view special : {"localhost", "local", "invalid", "onion"})
@@ -398,10 +399,10 @@ std::optional<std::variant<std::string, std::uint32_t>> user(const Value& value,
 
 std::optional<std::optional<Endpoint>> metrics_endpoint(const Value& value, const Field& field) {
     if (const auto* text = value.string(); text && text->empty()) return std::make_optional(std::optional<Endpoint>{});
-    auto endpoint = parsed(value, field, "an address and a port, such as \"127.0.0.1:9473\"",
-                           [](std::string_view text) { return parse_endpoint(text, 0); });
+    const auto endpoint = parsed(value, field, "an address and a port, such as \"127.0.0.1:9473\"",
+                                 [](std::string_view text) { return parse_endpoint(text, 0); });
     if (!endpoint) return std::nullopt;
-    return std::make_optional(std::move(endpoint));
+    return std::make_optional(endpoint);
 }
 
 }  // namespace vmrouter::conf::read

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "src/base/text.hpp"
+
 // Header-only and known to this file alone: the library costs two seconds a compilation, and its values convert where
 // we want an error (an integer is a bool to it), so the reader works on values of our own.
 #define TOML_EXCEPTIONS 0
@@ -55,6 +57,13 @@ private:
     std::string file_;
 };
 
+/// The library quotes some bytes of the file as they are. Its backslashes are its own ("saw '\\n'") and stay.
+std::string printable(std::string_view description) {
+    std::string text;
+    for (const char& c : description) text += c == '\\' ? std::string(1, c) : escape({&c, 1});
+    return text;
+}
+
 }  // namespace
 
 Result<Value, Diagnostic> parse_toml(std::string_view text, std::string_view file) {
@@ -62,7 +71,7 @@ Result<Value, Diagnostic> parse_toml(std::string_view text, std::string_view fil
     const auto parsed = toml::parse(text, file);
     if (parsed) return converter.value(parsed.table());
     const Place place = converter.at(parsed.error().source());
-    return Failure{Diagnostic{place.file, place.line, place.column, std::string(parsed.error().description()), {}}};
+    return Failure{Diagnostic{place.file, place.line, place.column, printable(parsed.error().description()), {}}};
 }
 
 }  // namespace vmrouter::conf

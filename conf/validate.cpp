@@ -450,10 +450,10 @@ private:
     void check_disabled(std::string_view section, bool enabled) {
         if (enabled) return;
         const std::string prefix = std::string(section) + '.';
+        const std::string why = " has no effect while " + prefix + "enabled is false";
         for (const auto& key : keys_of(section)) {
             const std::string name = prefix + std::string(key.text.name);
-            if (key.text.name != "enabled" && places_.contains(name))
-                warn(name, name + " has no effect while " + prefix + "enabled is false");
+            if (key.text.name != "enabled" && places_.contains(name)) warn(name, name + why);
         }
     }
 
