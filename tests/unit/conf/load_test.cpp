@@ -162,7 +162,8 @@ TEST_CASE("All mistakes are reported at once and in file order") {
 TEST_CASE("A syntax error is one message with its place") {
     const auto text = errors_of("[network]\nbridge = br0\n");
     CHECK(text.find("vm.toml:2:10: ") == 0);
-    for (const auto* cut : {"[", "[\n", "[[", "[a", "a", "a =", "a = [", "a = {", "a = \"", "a.", "\"", "a = [1,"}) {
+    for (const auto* cut : {"[", "[\n", "[[", "[a", "a", "a =", "a = [", "a = {", "a = \"", "a.", "\"", "a = [1,",
+                            "\xc3\xa9 = 1", "a = \xce\x9d"}) {
         CAPTURE(cut);
         CHECK(errors_of(cut).find("vm.toml:1:") == 0);
     }
