@@ -17,6 +17,12 @@ bool is(const Flow& flow, Service service) {
            flow.original.destination_port == service.port;
 }
 
+bool matches(const Exception& allowed, const Flow& flow) {
+    if (allowed.protocol && flow.protocol != static_cast<std::uint8_t>(*allowed.protocol)) return false;
+    return !allowed.ports || (allowed.ports->first <= flow.original.destination_port &&
+                              flow.original.destination_port <= allowed.ports->last);
+}
+
 bool published(const Policy& policy, const Flow& flow) {
     if (!policy.segment->internet) return false;
     return std::any_of(policy.forwards.begin(), policy.forwards.end(), [&](const Forward& forward) {
@@ -38,7 +44,7 @@ bool host_service(const Segment& segment, const Flow& flow) {
 bool may_leave(const Policy& policy, const Flow& flow, Ipv4 destination) {
     if (!policy.segment->internet) return false;
     for (const auto& allowed : policy.allow) {
-        if (allowed.destination.contains(destination) && (!allowed.service || is(flow, *allowed.service))) return true;
+        if (allowed.destination.contains(destination) && matches(allowed, flow)) return true;
     }
     if (any_contains(policy.block, destination) || any_contains(reserved_ranges(), destination)) return false;
     if (policy.segment->lan == Lan::Allow) return true;

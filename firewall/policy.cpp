@@ -69,6 +69,15 @@ std::string to_string(Protocol protocol) {
     return {};
 }
 
+std::string match(const Exception& allowed) {
+    std::string words = "ip daddr " + to_string(allowed.destination.network());
+    if (!allowed.protocol) return words;
+    if (!allowed.ports) return words + " meta l4proto " + to_string(*allowed.protocol);
+    words += " " + to_string(*allowed.protocol) + " dport " + std::to_string(allowed.ports->first);
+    if (allowed.ports->last != allowed.ports->first) words += "-" + std::to_string(allowed.ports->last);
+    return words;
+}
+
 std::string to_string(const Prefix6& prefix) {
     return to_string(prefix.address) + "/" + std::to_string(prefix.length);
 }

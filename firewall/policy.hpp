@@ -38,10 +38,20 @@ struct Prefix6 {
     friend auto operator<=>(const Prefix6&, const Prefix6&) = default;
 };
 
-/// A destination that stays reachable although it lies in a blocked network. Without a service: any protocol and port.
+/// Both ends included.
+struct PortRange {
+    std::uint16_t first = 0;
+    std::uint16_t last = 0;
+
+    friend auto operator<=>(const PortRange&, const PortRange&) = default;
+};
+
+/// A destination that stays reachable although it lies in a blocked network. Without a protocol: everything there;
+/// ports only together with TCP or UDP.
 struct Exception {
     Cidr destination;
-    std::optional<Service> service;
+    std::optional<Protocol> protocol;
+    std::optional<PortRange> ports;
 
     friend auto operator<=>(const Exception&, const Exception&) = default;
 };
@@ -154,7 +164,9 @@ std::string table_name(const std::string& instance);
 /// The nflog group of an instance, 1024 to 65535, by a hash of its name.
 std::uint16_t log_group(const std::string& instance);
 
-std::string to_string(Protocol protocol);      ///< "tcp"
+std::string to_string(Protocol protocol);  ///< "tcp"
+/// The words of a rule: "ip daddr 10.1.0.0/16 udp dport 53".
+std::string match(const Exception& allowed);
 std::string to_string(const Prefix6& prefix);  ///< "fd00::/8"
 
 }  // namespace vmrouter::firewall

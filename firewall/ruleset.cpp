@@ -80,13 +80,6 @@ std::string to(const Reason& reason) {
     return " goto " + chain_of(reason);
 }
 
-std::string match(const Exception& allowed) {
-    std::string rule = "ip daddr " + to_string(allowed.destination.network());
-    if (allowed.service)
-        rule += " " + to_string(allowed.service->protocol) + " dport " + std::to_string(allowed.service->port);
-    return rule;
-}
-
 /// What `segment` can run into: only the counters and chains that its rules use.
 std::vector<Reason> reasons(const Policy& policy) {
     const Segment& segment = *policy.segment;
@@ -125,8 +118,8 @@ void add_translation(Script& script, const Policy& policy, const Words& w) {
     std::vector<std::string> arriving;
     if (w.segment.dns && w.segment.redirect_dns) {
         for (const auto& allowed : policy.allow) {  // a DNS server that was allowed by its port is meant
-            if (allowed.service && allowed.service->port == 53)
-                arriving.push_back(w.from + " " + match(allowed) + " accept");
+            if (allowed.ports && allowed.ports->first <= 53 && allowed.ports->last >= 53)
+                arriving.push_back(w.from + " " + match(allowed) + " th dport 53 accept");
         }
         arriving.push_back(w.from + " ip daddr != { " + w.net +
                            ", 224.0.0.0/3 } meta l4proto { tcp, udp } th dport 53 dnat ip to " + w.ours + ":53");

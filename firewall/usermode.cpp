@@ -19,13 +19,6 @@ std::string users(const Policy& policy) {
     return "{ " + join(uids) + " }";
 }
 
-std::string exception(const Exception& allowed) {
-    std::string rule = "ip daddr " + to_string(allowed.destination.network());
-    if (allowed.service)
-        rule += " " + to_string(allowed.service->protocol) + " dport " + std::to_string(allowed.service->port);
-    return rule + " accept";
-}
-
 }  // namespace
 
 void add_usermode_objects(Script& script, const Policy& policy) {
@@ -41,7 +34,7 @@ void add_usermode_chains(Script& script, const Policy& policy) {
     for (const auto& resolver : policy.usermode.resolvers6)
         rules.push_back("ip6 daddr " + to_string(resolver) + " meta l4proto { tcp, udp } th dport 53 accept");
     rules.push_back("fib daddr type != unicast" + refuse);  // the host's addresses, broadcast, multicast
-    for (const auto& allowed : policy.allow) rules.push_back(exception(allowed));
+    for (const auto& allowed : policy.allow) rules.push_back(match(allowed) + " accept");
     rules.push_back("meta nfproto ipv6 goto vm_usermode6");
     rules.push_back("ip daddr @vm_block" + refuse);
     rules.push_back("ip daddr @vm_reserved" + refuse);

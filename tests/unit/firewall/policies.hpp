@@ -61,7 +61,10 @@ inline Policy full_policy() {
     policy.segment->open_host_ports = {{Protocol::Tcp, 8080}, {Protocol::Udp, 123}};
     policy.segment->forward_guard = true;
     policy.segment->stp = true;
-    policy.allow = {{cidr("192.168.0.10/32"), {}}, {cidr("10.1.0.0/16"), Service{Protocol::Udp, 53}}};
+    policy.allow = {{cidr("192.168.0.10/32"), {}, {}},
+                    {cidr("10.1.0.0/16"), Protocol::Udp, PortRange{53, 53}},
+                    {cidr("10.2.0.0/16"), Protocol::Tcp, PortRange{8000, 8080}},
+                    {cidr("10.3.0.0/16"), Protocol::Icmp, {}}};
     policy.block = {cidr("203.0.113.0/24")};
     policy.uplinks = {{"wg0", {}, {}}, {"eth0", ip("10.0.0.1"), Ipv6::parse("fe80::1")}};
     policy.lan = {cidr("10.0.0.0/24"), cidr("198.51.100.0/24"), cidr("198.51.100.128/25")};
