@@ -35,7 +35,7 @@ with_progress() { # WHAT COMMAND...
     exec {from}< <("$@" 2>&1 </dev/null)
     pid=$!
     while true; do
-        if IFS= read -r -t 20 -u "$from" line; then
+        if IFS= read -r -t "${silence:-20}" -u "$from" line; then
             case $line in
                 *"netns."*Passed* | *" Test "*Failed* | *" Test "*Skipped*) ;;
                 "["*/*"] "* | *" Test "*Passed* | Get:* | Unpacking\ * | Selecting\ * | Preparing\ * | "Setting up "*)

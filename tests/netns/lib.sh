@@ -89,20 +89,17 @@ VMROUTER=${VMROUTER:-$LAB_REPO/build/dev/src/vmrouter}
 # --- entering ----------------------------------------------------------------------------------------------------------
 
 lab_outside() {
-    local user=()
-    if [ "$(id -u)" != 0 ]; then
-        user=(--user --map-root-user)
-        unshare "${user[@]}" --net --mount true 2>/dev/null || { echo "skipped: neither root nor user namespaces"; exit 77; }
-    fi
+    # A user namespace of one user would not do: dnsmasq and dhcpcd change to users of their own.
+    [ "$(id -u)" = 0 ] || { echo "skipped: not root (sudo $0)" && exit 77; }
     LAB=$(mktemp -d "${TMPDIR:-/tmp}/vmrouter-lab.XXXXXX")
     export LAB LAB_STAGE=init LAB_LIMIT VMROUTER
-    exec unshare "${user[@]}" --net --mount --pid --ipc --uts --fork --kill-child --mount-proc --propagation private \
+    exec unshare --net --mount --pid --ipc --uts --fork --kill-child --mount-proc --propagation private \
         -- bash "$(realpath "$0")" "$@"
 }
 
 # A private copy of a folder that is small enough to copy.
 lab_own_copy() {
-    cp -a "$1" "$LAB/copy.$$" 2>/dev/null || true # files that this user may not read are left out
+    cp -a "$1" "$LAB/copy.$$"
     mount -t tmpfs -o mode=755 lab "$1"
     cp -a "$LAB/copy.$$/." "$1/"
     rm -rf "$LAB/copy.$$"
@@ -213,9 +210,9 @@ lab_finish() {
 trap 'lab_finish' EXIT
 lab_error() { # a command failed that nobody expected to fail: where, and who called
     local status=$? depth
-    echo "$(lab_time) NOT OK - status $status of: $BASH_COMMAND"
+    echo "$(lab_time) NOT OK - status $status of: $BASH_COMMAND" >&2
     for ((depth = 1; depth < ${#FUNCNAME[@]} - 1; depth++)); do
-        echo "        ${FUNCNAME[depth]} called at ${BASH_SOURCE[depth + 1]##*/}:${BASH_LINENO[depth]}"
+        echo "        ${FUNCNAME[depth]} called at ${BASH_SOURCE[depth + 1]##*/}:${BASH_LINENO[depth]}" >&2
     done
 }
 trap 'lab_error' ERR

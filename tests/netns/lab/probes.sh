@@ -7,7 +7,7 @@ lab_send() { # FROM PROTO ADDRESS [PORT] [options]
     local from=$1 said
     shift
     lab_token
-    said=$(in_node "$from" timeout 20 python3 -I "$LAB/repo/tests/netns/probe.py" send "$TOKEN" "$@" 2>&1) ||
+    said=$(in_node "$from" timeout 20 python3 -I "$LAB/repo/tests/netns/probe.py" send --wait "${LAB_WAIT:-1}" "$TOKEN" "$@" 2>&1) ||
         said="refused probe failed: $said"
     LAB_ANSWER=$(tail -1 <<<"$said")
     LAB_TOKENS=$TOKEN$(grep -o '^isn=[0-9a-f]*' <<<"$said" | sed 's/^/|/' | tr -d '\n' || true)
@@ -38,7 +38,7 @@ expect_reach() {
 }
 lab_leaks() { lab_seen host out | grep -vE "^out ($LAB_SEGMENT|vnet[0-9]+) "; }
 expect_blocked() {
-    lab_probe "$@" --wait 0.5
+    LAB_WAIT=0.5 lab_probe "$@"
     lab_blocked "blocked: $LAB_WHAT" "$1" "$3"
 }
 expect_refused() {
