@@ -414,6 +414,12 @@ UpstreamConfig Service::upstream_config(const std::vector<Endpoint>& servers) co
     return config;
 }
 
+bool Service::configure(Upstream& group, const std::vector<Endpoint>& servers) {
+    if (!group.configure(upstream_config(servers))) return false;
+    if (started_) group.probe_for_loops();
+    return true;
+}
+
 /// Groups of routes that stay are kept with what they know; what is out to one that goes ends in SERVFAIL.
 void Service::configure_upstreams() {
     const auto watch = [this](Upstream& group) {
@@ -422,7 +428,7 @@ void Service::configure_upstreams() {
         };
     };
     if (default_) {
-        default_->configure(upstream_config(config_.upstreams));
+        configure(*default_, config_.upstreams);
     } else {
         default_ = std::make_unique<Upstream>(engine_, upstream_config(config_.upstreams));
         watch(*default_);
@@ -434,11 +440,12 @@ void Service::configure_upstreams() {
         auto* kept =
             known != route_domains_.end() ? &old[static_cast<std::size_t>(known - route_domains_.begin())] : nullptr;
         if (kept != nullptr && *kept) {
-            (*kept)->configure(upstream_config(route.upstreams));
+            configure(**kept, route.upstreams);
             routes_.push_back(std::move(*kept));
         } else {
             routes_.push_back(std::make_unique<Upstream>(engine_, upstream_config(route.upstreams)));
             watch(*routes_.back());
+            if (started_) routes_.back()->probe_for_loops();
         }
     }
     route_domains_.clear();
@@ -470,7 +477,6 @@ void Service::reconfigure(ServiceConfig config) {
     if (limits) cache_ = std::make_unique<Cache>(config_.cache);
     configure_upstreams();
     build_local();
-    if (started_) probe_for_loops();
     flush();
 }
 
@@ -478,8 +484,7 @@ bool Service::set_upstreams(std::vector<Endpoint> upstreams) {
     if (upstreams == config_.upstreams) return false;
     config_.upstreams = std::move(upstreams);
     cache_->flush();
-    default_->configure(upstream_config(config_.upstreams));
-    if (started_) probe_for_loops();
+    configure(*default_, config_.upstreams);
     flush();
     return true;
 }

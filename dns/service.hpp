@@ -179,6 +179,7 @@ private:
               const Endpoint* upstream = nullptr, std::chrono::microseconds took = {});
 
     void build_local();
+    bool configure(Upstream& group, const std::vector<Endpoint>& servers);
     void configure_upstreams();
     UpstreamConfig upstream_config(const std::vector<Endpoint>& servers) const;
     void probe_for_loops();

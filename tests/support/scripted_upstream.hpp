@@ -52,6 +52,11 @@ inline bool is_health_probe(Bytes query) {
     return query.size() > 14 && query[12] == 0 && query[14] == 2;
 }
 
+inline bool is_loop_probe(Bytes query) {
+    const std::string text{query.begin(), query.end()};
+    return text.find("vmrouter-loop") != std::string::npos;
+}
+
 class ScriptedUpstream {
 public:
     struct Asked {
@@ -81,8 +86,9 @@ public:
 
     Endpoint endpoint;
     Script script;              ///< nullopt: no answer
-    std::size_t questions = 0;  ///< without health probes
+    std::size_t questions = 0;  ///< without probes
     std::size_t probes = 0;
+    std::vector<Packet> loop_probes;
     std::size_t over_tcp = 0;
     std::set<std::uint16_t> ports;
     std::set<std::uint16_t> ids;
@@ -110,6 +116,8 @@ private:
     std::optional<Answer> ask(Asked asked) {
         if (is_health_probe(asked.query)) {
             ++probes;
+        } else if (is_loop_probe(asked.query)) {
+            loop_probes.push_back(asked.query);
         } else {
             ++questions;
             over_tcp += asked.tcp ? 1 : 0;
