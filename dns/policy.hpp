@@ -38,6 +38,7 @@ public:
     [[nodiscard]] std::size_t outstanding() const { return outstanding_; }
     [[nodiscard]] std::size_t outstanding(Ipv4 guest) const;
     [[nodiscard]] std::uint64_t refused() const { return refused_; }  ///< by either limit
+    [[nodiscard]] std::size_t accounts() const { return accounts_.size(); }
 
 private:
     struct Account {
