@@ -24,6 +24,7 @@ const std::vector<Change> kOneOfEach{
     SetLinkUp{"virbr10"},
     AddedGuardRules{"virbr10", 0x100000},
     InsertedRule{"ip", "filter", "FORWARD", "vmrouter virbr10 \"quoted\""},
+    FilledChecksums{"virbr10", true, false},
     CreatedFolder{"/run/systemd/network"},
     CreatedFile{"/run/systemd/network/10-vmrouter-virbr10.network"},
     ToldProgram{"NetworkManager", "virbr10", "managed"},
