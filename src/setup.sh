@@ -42,7 +42,7 @@ with_progress() { # WHAT COMMAND...
                     [ $((SECONDS - shown)) -ge 3 ] || continue
                     shown=$SECONDS
                     ;;
-                "(Reading database"* | " "*"    Start "* | "") continue ;;
+                "(Reading database"* | "Internal ctest"* | *"   Start "* | "") continue ;;
             esac
             echo "$line"
         else

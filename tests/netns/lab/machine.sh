@@ -6,7 +6,7 @@
 LAB_VOLATILE='^(kernel\.(random|ns_last_pid|pty\.nr|tainted|hostname|sched_)|fs\.(dentry-state|file-nr|inode-nr|inode-state|quota|'
 LAB_VOLATILE+='aio-nr|mqueue)|net\.netfilter\.nf_conntrack_count|kernel\.keys\.|vm\.stat|dev\.cdrom|user\.|debug\.|net\.ipv4\.tcp_fastopen_key)'
 # What counts down or up in `ip -d link`: the bridge's timers; what follows the carrier of the guests.
-LAB_TICKS='s/(hello|tcn|topology_change|gc)_timer +[0-9.]+//g; s/(valid|preferred)_lft [^ ]*//g; s/ linkdown//; s/topology_change [0-9]+//g'
+LAB_TICKS='s/[a-z_]+_timer +[0-9.]+//g; s/(valid|preferred)_lft [^ ]*//g; s/ linkdown//; s/topology_change [0-9]+//g'
 LAB_TICKS+='; s/topology_change_detected [0-9]+//g'
 
 snapshot_machine() {

@@ -14,7 +14,8 @@ start_vmrouter() {
     touch "$LAB/vmrouter.log"
     from=$(($(wc -l <"$LAB/vmrouter.log") + 1))
     [ -x "$VMROUTER" ] || { echo "no program $VMROUTER" && exit 1; }
-    "$VMROUTER" "$@" >>"$LAB/vmrouter.log" 2>&1 &
+    # A shell starts its background jobs with SIGINT ignored; a terminal does not.
+    env --default-signal=INT,QUIT "$VMROUTER" "$@" >>"$LAB/vmrouter.log" 2>&1 &
     VMROUTER_PID=$!
     if ! wait_until 15 lab_ready "$from" || lab_gone "$VMROUTER_PID"; then
         fail "vmrouter $* serves within 15 s"
