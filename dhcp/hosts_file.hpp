@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dhcp/hardware.hpp"
+#include "dhcp/lease.hpp"
 #include "src/base/clock.hpp"
 #include "src/base/ip4.hpp"
 #include "src/base/result.hpp"
@@ -79,10 +80,14 @@ public:
     [[nodiscard]] const HostEntry* match(const HardwareAddress& hardware, Bytes client_id, bool bootp = false) const;
     [[nodiscard]] const HostEntry* by_address(Ipv4 address) const;
     [[nodiscard]] const HostEntry* by_name(std::string_view name) const;  ///< case-insensitive
+    /// How many addresses of the range are reserved.
+    [[nodiscard]] std::size_t count_in(Range range) const;
     [[nodiscard]] std::span<const HostEntry> entries() const { return entries_; }
 
 private:
     struct Index;
+    [[nodiscard]] const HostEntry* named(const Index& index, std::string_view name) const;
+
     std::vector<HostEntry> entries_;
     std::shared_ptr<const Index> index_;
 };

@@ -52,6 +52,7 @@ struct Lease {
     std::vector<std::uint8_t> client_id;  ///< option 61 with its type byte; empty: none
     std::string name;                     ///< host name without domain, legal; empty: unknown
     bool name_reserved = false;           ///< the name came from a reservation, not from the client
+    bool reserved = false;                ///< the address is its client's by reservation
     std::optional<Time> expires;          ///< nullopt: never
     Time last_seen{};                     ///< when a message of the client last touched it
     std::optional<Time> probed;           ///< Offered: when a probe of the address went unanswered
@@ -133,9 +134,11 @@ public:
     [[nodiscard]] std::vector<const Lease*> by_client_id(Bytes client_id, std::size_t count = 16) const;
     /// The Bound lease that has this name, case-insensitively.
     [[nodiscard]] const Lease* by_name(std::string_view name) const;
-    /// The address that a client held before its lease ended, when nobody has it now. Bounded memory, oldest forgotten
-    /// first.
+    /// The address that a client held before its lease ended, when nobody has it now: by hardware address, or by
+    /// client-id when `hardware` is empty. Bounded memory, oldest forgotten first.
     [[nodiscard]] std::optional<Ipv4> previous(const HardwareAddress& hardware, Bytes client_id) const;
+    /// The operator dropped this client's lease of that address, and it has asked for none since.
+    [[nodiscard]] bool dropped(Ipv4 address, const HardwareAddress& hardware, Bytes client_id) const;
 
     /// The first address at or after `from` in the range, wrapping, that has no entry and that no client held before;
     /// nullopt when there is none. Call again with the result + 1 to go on; 64 addresses a step.
@@ -143,11 +146,13 @@ public:
     /// Free addresses that a client held before, longest unused first; at most `count`.
     [[nodiscard]] std::vector<Ipv4> formerly_used(std::size_t count) const;
 
-    [[nodiscard]] std::size_t size() const;           ///< entries in all states
-    [[nodiscard]] std::size_t bound() const;          ///< leases
-    [[nodiscard]] std::size_t used_in_range() const;  ///< addresses of the range that have an entry
-    [[nodiscard]] bool full() const;                  ///< size() has reached the limit
-    /// Bound leases and offers that came through a bridge port, or from an Ethernet source.
+    [[nodiscard]] std::size_t size() const;               ///< entries in all states
+    [[nodiscard]] std::size_t bound() const;              ///< leases
+    [[nodiscard]] std::size_t used_in_range() const;      ///< addresses of the range that have an entry
+    [[nodiscard]] std::size_t reserved_in_range() const;  ///< of those, leases and offers of reserved addresses
+    [[nodiscard]] std::size_t quarantined() const;        ///< addresses that are Declined or Abandoned
+    [[nodiscard]] bool full() const;                      ///< size() has reached the limit
+    /// Leases, offers and DHCPDECLINEs that came through a bridge port, or from an Ethernet source.
     [[nodiscard]] std::size_t held_by_port(int port) const;
     [[nodiscard]] std::size_t held_by_sender(const MacAddress& sender) const;
 
@@ -174,7 +179,6 @@ public:
     void roll_back(const std::vector<AppliedChange>& changes);
 
 private:
-    struct Node;
     struct State;
     std::unique_ptr<State> state_;
 };

@@ -108,6 +108,9 @@ private:
     std::vector<std::uint8_t> bytes_;
 };
 
+/// A sub-option of a value made of code, length and bytes (option 82, RFC 3046); nullopt when absent.
+std::optional<Bytes> suboption(Bytes value, std::uint8_t code);
+
 /// A value from the configuration for an option of any code.
 using OptionValue = std::variant<std::string,                ///< text; for 119 and 121 see encode_option
                                  std::vector<Ipv4>,          ///< ip
@@ -125,8 +128,9 @@ struct ConfiguredOption {
 
 /// The bytes of a configured option. Text means names for 119 ("a.example b.example", RFC 3397) and routes for 121 and
 /// 249
-/// ("10.0.0.0/8 via 192.168.100.1, ...", RFC 3442). Refuses what the protocol itself owns (0, 50-55, 57-59, 61, 80, 81,
-/// 82, 255), sizes over 255 bytes times what a packet can hold, and values whose size the code does not allow.
+/// ("10.0.0.0/8 via 192.168.100.1, ...", RFC 3442). An empty value means that the option is never sent. Refuses what
+/// the protocol itself owns (0, 1, 50-55, 57-59, 61, 80, 81, 82, 255), more than 1024 bytes, and sizes that RFC 2132
+/// excludes.
 Result<ConfiguredOption> encode_option(std::uint8_t code, const OptionValue& value);
 
 /// RFC 1035 labels without compression, one after the other (RFC 3397); an error for a name that is none.

@@ -1,0 +1,164 @@
+// DHCPDISCOVER (RFC 2131 section 4.3.1), rapid commit (RFC 4039), and the probe that may lie between question and
+// answer.
+
+#include <algorithm>
+
+#include "dhcp/exchange.hpp"
+#include "dhcp/names.hpp"
+#include "dhcp/pool.hpp"
+#include "src/base/text.hpp"
+
+namespace vmrouter::dhcp {
+namespace {
+
+constexpr Seconds probe_holds{30};  // how long an address that did not answer is taken for free (dnsmasq's ping cache)
+
+/// The address for this client, in the order of RFC 2131 section 4.3.1 and dnsmasq: reserved, current, promised,
+/// previous, requested, free. `known`: this client has had it, so nobody else is expected to have it.
+struct Candidate {
+    Ipv4 address;
+    bool known = false;
+};
+
+bool was_held_by_client(const Exchange& exchange, Ipv4 address) {
+    const bool by_client_id = exchange.message.chaddr.empty() || exchange.config.identity == Identity::ClientId;
+    if (by_client_id && exchange.leases.previous({}, exchange.message.client_id()) == address) return true;
+    return !exchange.message.chaddr.empty() && exchange.leases.previous(exchange.message.chaddr, {}) == address;
+}
+
+std::optional<Candidate> candidate(const Exchange& exchange, Decision& decision, const std::optional<Ipv4>& except) {
+    const auto& [leases, config, reservations, message, context, now, host, held, bound, offer] = exchange;
+    switch (reserved_address(exchange, except)) {
+        case ReservedAddress::None:
+            break;
+        case ReservedAddress::Available: {
+            const Lease* entry = leases.find(*host->address);
+            const bool leased = entry != nullptr && entry->state == LeaseState::Bound;
+            return Candidate{*host->address, leased || was_held_by_client(exchange, *host->address)};
+        }
+        case ReservedAddress::Unusable:
+            warn(decision, Warning::Kind::ReservationUnusable,
+                 client_text(exchange) + " cannot have its reserved address " + to_string(*host->address) + " (" +
+                     host->where + ") now: somebody else uses it; it gets another one");
+    }
+    const auto still_right = [&](const Lease* lease) {
+        return lease != nullptr && lease->address != except && usable(config, reservations, lease->address);
+    };
+    if (still_right(bound)) return Candidate{bound->address, true};
+    if (still_right(offer)) return Candidate{offer->address, was_held_by_client(exchange, offer->address)};
+    const auto address =
+        choose_free(leases, config, reservations, message.chaddr, message.client_id(), message.requested_address());
+    if (!address) return std::nullopt;
+    return Candidate{*address, was_held_by_client(exchange, *address)};
+}
+
+/// A guest that came through a relay's word alone must not take what a guest on the segment holds.
+bool speaks_for_local_client(const Exchange& exchange) {
+    return exchange.message.relayed() && exchange.bound != nullptr && !exchange.bound->supplied_missing &&
+           exchange.bound->supplied.relay.is_unspecified();
+}
+
+void warn_when_low(const Exchange& exchange, Decision& decision, Ipv4 address) {
+    if (!exchange.config.range.contains(address) || exchange.leases.find(address) != nullptr) return;
+    const PoolLevel level = pool_level(exchange.leases, exchange.config, exchange.reservations);
+    const unsigned percent = exchange.config.pool_low_percent;
+    if (level.low(percent) || !level.low(percent, 1)) return;  // only the one that crosses the mark
+    warn(decision, Warning::Kind::PoolLow,
+         "the pool runs low: " + std::to_string(level.used + 1) + " of " + std::to_string(level.capacity) +
+             " addresses are taken; widen dhcp.range, or shorten dhcp.lease_time");
+}
+
+Decision no_address(const Exchange& exchange, Decision decision) {
+    const PoolLevel level = pool_level(exchange.leases, exchange.config, exchange.reservations);
+    warn(decision, Warning::Kind::PoolEmpty,
+         client_text(exchange) + " gets no address: all " + std::to_string(level.capacity) +
+             " are taken; widen dhcp.range, or drop leases that nobody needs");
+    return silent(std::move(decision), Silence::NoAddress);
+}
+
+/// Keeps the address for this client for a few seconds, in memory.
+void promise(const Exchange& exchange, Decision& decision, Ipv4 address, const std::optional<Time>& probed) {
+    withdraw_offers(exchange, decision, address);
+    const Lease* entry = exchange.leases.find(address);
+    if (entry != nullptr && entry->state == LeaseState::Bound) return;  // its own, or another machine of its line
+    Lease lease = make_lease(exchange, address, LeaseState::Offered, exchange.config.offer_time);
+    lease.probed = probed;
+    warn_when_low(exchange, decision, address);
+    decision.changes.push_back({Cause::Offer, address, std::move(lease)});
+}
+
+Decision offer_address(const Exchange& exchange, Decision decision, Ipv4 address, bool fresh) {
+    const Terms offered = terms(exchange, fresh, false);
+    Reply reply;
+    reply.type = MessageType::Offer;
+    reply.address = address;
+    reply.lease_time = offered.lease;
+    reply.renew_time = offered.renew;
+    reply.rebind_time = offered.rebind;
+    // A name in an OFFER only when it is sure, or when the client asked what its name will be (option 81), as dnsmasq
+    // does.
+    const NameChoice choice =
+        choose_name(exchange.leases, exchange.config, exchange.reservations, exchange.host, exchange.message, address);
+    const std::string claimed = claimed_name(exchange.message);
+    const bool contradicts = !claimed.empty() && !equal_ignoring_case(legal_name(claimed).value_or(""), choice.name);
+    if ((choice.reserved && !contradicts) || exchange.message.options.has(option::client_fqdn))
+        reply.name = choice.name;
+    decision.reply = std::move(reply);
+    decision.note.level = Level::Debug;
+    decision.note.verb = to_string(MessageType::Offer);
+    decision.note.address = address;
+    decision.note.name = choice.name;
+    decision.note.detail = lifetime_text(offered.lease);
+    return decision;
+}
+
+/// Takes the address that answered a probe out of the pool.
+void quarantine_answered(const Exchange& exchange, Decision& decision, const ProbeResult& result) {
+    const Lease* entry = exchange.leases.find(result.address);
+    if (entry != nullptr && entry->state == LeaseState::Bound) return;
+    decision.changes.push_back(quarantine(exchange, result.address, LeaseState::Abandoned,
+                                          result.by ? HardwareAddress{*result.by} : HardwareAddress{}));
+    warn(decision, Warning::Kind::Conflict,
+         to_string(result.address) + " is in use by " + (result.by ? to_string(*result.by) : std::string{"somebody"}) +
+             ", to whom it was not given; it stays out of the pool " + lifetime_text(exchange.config.quarantine));
+}
+
+}  // namespace
+
+Decision on_discover(const Exchange& exchange, const ProbeOutcome& outcome) {
+    Decision decision = start(exchange);
+    if (speaks_for_local_client(exchange)) return silent(std::move(decision), Silence::LocalClient);
+    std::optional<Ipv4> except;
+    if (outcome.answered) {
+        except = outcome.answered->address;
+        quarantine_answered(exchange, decision, *outcome.answered);
+    }
+    if (const Silence reason = limit(exchange, decision); reason != Silence::None)
+        return silent(std::move(decision), reason);
+    const auto chosen = candidate(exchange, decision, except);
+    if (!chosen) return no_address(exchange, std::move(decision));
+
+    std::optional<Time> probed;
+    if (outcome.silent == chosen->address)
+        probed = exchange.now;
+    else if (exchange.offer != nullptr && exchange.offer->address == chosen->address)
+        probed = exchange.offer->probed;
+    const bool sure = chosen->known || (probed && exchange.now - *probed < probe_holds && exchange.now >= *probed);
+    const bool fresh = exchange.bound == nullptr && !chosen->known;
+    if (exchange.config.ping_check && !sure) {
+        promise(exchange, decision, chosen->address, std::nullopt);  // nobody else is offered it meanwhile
+        decision.probe = ProbeRequest{chosen->address, exchange.message.relayed()};
+        decision.note.address = chosen->address;
+        decision.note.detail = "asking whether somebody has it";
+        return decision;
+    }
+    if (exchange.config.rapid_commit && exchange.message.options.has(option::rapid_commit)) {
+        decision.reply = bind(exchange, decision, chosen->address, terms(exchange, fresh, false));
+        decision.reply->rapid_commit = true;
+        return decision;
+    }
+    promise(exchange, decision, chosen->address, probed);
+    return offer_address(exchange, std::move(decision), chosen->address, fresh);
+}
+
+}  // namespace vmrouter::dhcp

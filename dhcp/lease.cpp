@@ -1,0 +1,376 @@
+#include "dhcp/lease.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <unordered_map>
+
+#include "dhcp/lease_index.hpp"
+#include "src/base/text.hpp"
+
+namespace vmrouter::dhcp {
+namespace {
+
+bool on_disk(const std::optional<Lease>& lease) {
+    return lease && lease->state != LeaseState::Offered;
+}
+
+Bytes as_bytes(std::string_view text) {
+    return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+}  // namespace
+
+std::string_view to_string(LeaseState state) {
+    switch (state) {
+        case LeaseState::Offered:
+            return "offered";
+        case LeaseState::Bound:
+            return "bound";
+        case LeaseState::Declined:
+            return "declined";
+        case LeaseState::Abandoned:
+            return "abandoned";
+    }
+    return "";
+}
+
+std::string_view to_string(Cause cause) {
+    switch (cause) {
+        case Cause::Offer:
+            return "offer";
+        case Cause::Bind:
+            return "bind";
+        case Cause::Renew:
+            return "renew";
+        case Cause::Rename:
+            return "rename";
+        case Cause::Move:
+            return "move";
+        case Cause::Release:
+            return "release";
+        case Cause::Decline:
+            return "decline";
+        case Cause::Conflict:
+            return "conflict";
+        case Cause::Expire:
+            return "expire";
+        case Cause::Drop:
+            return "drop";
+        case Cause::Withdraw:
+            return "withdraw";
+        case Cause::ClockChange:
+            return "clock change";
+    }
+    return "";
+}
+
+bool AppliedChange::durable() const {
+    return on_disk(before) || on_disk(after);
+}
+
+struct LeaseTable::State {
+    State(Range pool, std::size_t limit_, std::uint64_t seed_)
+        : limit(limit_), seed(seed_), taken(pool), former(limit_, seed_) {}
+
+    std::size_t limit;
+    std::uint64_t seed;
+    std::unordered_map<Ipv4, LeaseNode> nodes;  // a node stays where it is until it is erased
+    ChainIndex<&LeaseNode::by_hardware> by_hardware;
+    ChainIndex<&LeaseNode::by_client_id> by_client_id;
+    ChainIndex<&LeaseNode::by_name> by_name;
+    ExpiryQueue queue;
+    AddressBits taken;  // of the range: has an entry, or a former holder
+    FormerHolders former;
+    std::unordered_map<int, std::size_t> per_port;
+    std::unordered_map<MacAddress, std::size_t> per_sender;
+    std::size_t bound = 0;
+    std::size_t quarantined = 0;
+    std::size_t used_in_range = 0;
+    std::size_t reserved_in_range = 0;
+    std::uint64_t version = 0;
+    std::vector<AppliedChange> changes;
+
+    [[nodiscard]] std::uint64_t key(const HardwareAddress& hardware) const {
+        return hash_bytes(hardware.view(), seed + hardware.type);
+    }
+    [[nodiscard]] std::uint64_t key(Bytes bytes) const { return hash_bytes(bytes, seed); }
+    [[nodiscard]] LeaseNode* find(Ipv4 address) {
+        const auto found = nodes.find(address);
+        return found == nodes.end() ? nullptr : &found->second;
+    }
+    [[nodiscard]] LeaseNode* named(std::string_view name) const;
+    void link(LeaseNode& node);
+    void unlink(LeaseNode& node);
+    void count(const Lease& lease, bool add);
+    void put(const Lease& lease);
+    void remove(LeaseNode& node, Cause cause);
+    void record(Cause cause, Ipv4 address, std::optional<Lease> before);
+};
+
+LeaseNode* LeaseTable::State::named(std::string_view name) const {
+    const std::string lower = to_lower(name);
+    for (LeaseNode* node = by_name.first(key(as_bytes(lower))); node != nullptr; node = by_name.next(*node))
+        if (equal_ignoring_case(node->lease.name, name)) return node;
+    return nullptr;
+}
+
+void LeaseTable::State::count(const Lease& lease, bool add) {
+    const auto step = [add](auto& map, const auto& key_) {
+        std::size_t& value = map[key_];
+        value = add ? value + 1 : value - 1;
+        if (value == 0) map.erase(key_);
+    };
+    if (lease.state == LeaseState::Bound) bound = add ? bound + 1 : bound - 1;
+    if (lease.quarantined()) quarantined = add ? quarantined + 1 : quarantined - 1;
+    if (lease.reserved && taken.range().contains(lease.address))
+        reserved_in_range = add ? reserved_in_range + 1 : reserved_in_range - 1;
+    // What a guest declined counts as held by it: declining one address after another must not empty the pool.
+    if (lease.state == LeaseState::Abandoned) return;
+    if (lease.port != 0) step(per_port, lease.port);
+    if (lease.sender) step(per_sender, *lease.sender);
+}
+
+void LeaseTable::State::link(LeaseNode& node) {
+    Lease& lease = node.lease;
+    if (lease.state != LeaseState::Bound || (!lease.name.empty() && named(lease.name) != nullptr)) lease.name.clear();
+    if (!lease.quarantined()) {
+        if (!lease.hardware.empty()) by_hardware.insert(node, key(lease.hardware));
+        if (!lease.client_id.empty()) by_client_id.insert(node, key(Bytes{lease.client_id}));
+        if (!lease.name.empty()) by_name.insert(node, key(as_bytes(to_lower(lease.name))));
+    }
+    count(lease, true);
+    queue.update(node);
+    node.version = ++version;
+}
+
+void LeaseTable::State::unlink(LeaseNode& node) {
+    by_hardware.erase(node);
+    by_client_id.erase(node);
+    by_name.erase(node);
+    count(node.lease, false);
+}
+
+void LeaseTable::State::put(const Lease& lease) {
+    const auto [entry, fresh] = nodes.try_emplace(lease.address);
+    LeaseNode& node = entry->second;
+    if (fresh) {
+        former.forget(lease.address);
+        taken.set(lease.address, true);
+        if (taken.range().contains(lease.address)) ++used_in_range;
+    } else {
+        unlink(node);
+    }
+    node.lease = lease;
+    link(node);
+}
+
+void LeaseTable::State::remove(LeaseNode& node, Cause cause) {
+    const Ipv4 address = node.lease.address;
+    unlink(node);
+    queue.erase(node);
+    bool remembered = false;
+    if (node.lease.state == LeaseState::Bound) {
+        FormerHolders::Holder holder{address, node.lease.hardware, node.lease.client_id, cause == Cause::Drop};
+        if (const auto forgotten = former.remember(std::move(holder))) taken.set(*forgotten, false);
+        remembered = true;
+    }
+    if (taken.range().contains(address)) --used_in_range;
+    taken.set(address, remembered);
+    nodes.erase(address);
+    ++version;
+}
+
+void LeaseTable::State::record(Cause cause, Ipv4 address, std::optional<Lease> before) {
+    const LeaseNode* node = find(address);
+    AppliedChange change{cause, address, std::move(before), node ? std::optional{node->lease} : std::nullopt, version};
+    if (change.durable()) changes.push_back(std::move(change));
+}
+
+LeaseTable::LeaseTable(Range range, std::size_t limit, std::uint64_t seed)
+    : state_(std::make_unique<State>(range, limit, seed)) {}
+LeaseTable::~LeaseTable() = default;
+LeaseTable::LeaseTable(LeaseTable&&) noexcept = default;
+LeaseTable& LeaseTable::operator=(LeaseTable&&) noexcept = default;
+
+void LeaseTable::set_range(Range range) {
+    state_->taken = AddressBits{range};
+    state_->used_in_range = 0;
+    state_->reserved_in_range = 0;
+    for (const auto& holder : state_->former.oldest_first()) state_->taken.set(holder.address, true);
+    for (const auto& [address, node] : state_->nodes) {
+        state_->taken.set(address, true);
+        if (!range.contains(address)) continue;
+        ++state_->used_in_range;
+        if (node.lease.reserved) ++state_->reserved_in_range;
+    }
+}
+
+Range LeaseTable::range() const {
+    return state_->taken.range();
+}
+
+const Lease* LeaseTable::find(Ipv4 address) const {
+    const LeaseNode* node = state_->find(address);
+    return node == nullptr ? nullptr : &node->lease;
+}
+
+std::vector<const Lease*> LeaseTable::by_hardware(const HardwareAddress& hardware, std::size_t count) const {
+    std::vector<const Lease*> found;
+    if (hardware.empty()) return found;
+    const auto& index = state_->by_hardware;
+    for (auto* node = index.first(state_->key(hardware)); node != nullptr && found.size() < count;
+         node = index.next(*node))
+        if (node->lease.hardware == hardware) found.push_back(&node->lease);
+    std::ranges::stable_partition(found, [](const Lease* lease) { return lease->state == LeaseState::Bound; });
+    return found;
+}
+
+std::vector<const Lease*> LeaseTable::by_client_id(Bytes client_id, std::size_t count) const {
+    std::vector<const Lease*> found;
+    if (client_id.empty()) return found;
+    const auto& index = state_->by_client_id;
+    for (auto* node = index.first(state_->key(client_id)); node != nullptr && found.size() < count;
+         node = index.next(*node))
+        if (std::ranges::equal(node->lease.client_id, client_id)) found.push_back(&node->lease);
+    std::ranges::stable_partition(found, [](const Lease* lease) { return lease->state == LeaseState::Bound; });
+    return found;
+}
+
+const Lease* LeaseTable::by_name(std::string_view name) const {
+    const LeaseNode* node = state_->named(name);
+    return node == nullptr ? nullptr : &node->lease;
+}
+
+std::optional<Ipv4> LeaseTable::previous(const HardwareAddress& hardware, Bytes client_id) const {
+    return state_->former.address_of(hardware, client_id);
+}
+
+bool LeaseTable::dropped(Ipv4 address, const HardwareAddress& hardware, Bytes client_id) const {
+    const auto* holder = state_->former.find(address);
+    if (holder == nullptr || !holder->dropped) return false;
+    if (!holder->hardware.empty()) return holder->hardware == hardware;
+    return std::ranges::equal(holder->client_id, client_id);
+}
+
+std::optional<Ipv4> LeaseTable::next_free(Ipv4 from) const {
+    return state_->taken.next_clear(from);
+}
+
+std::vector<Ipv4> LeaseTable::formerly_used(std::size_t count) const {
+    std::vector<Ipv4> found;
+    for (const auto& holder : state_->former.oldest_first()) {
+        if (found.size() == count) break;
+        if (range().contains(holder.address)) found.push_back(holder.address);
+    }
+    return found;
+}
+
+std::size_t LeaseTable::size() const {
+    return state_->nodes.size();
+}
+std::size_t LeaseTable::bound() const {
+    return state_->bound;
+}
+std::size_t LeaseTable::used_in_range() const {
+    return state_->used_in_range;
+}
+std::size_t LeaseTable::reserved_in_range() const {
+    return state_->reserved_in_range;
+}
+std::size_t LeaseTable::quarantined() const {
+    return state_->quarantined;
+}
+bool LeaseTable::full() const {
+    return size() >= state_->limit;
+}
+
+std::size_t LeaseTable::held_by_port(int port) const {
+    const auto found = state_->per_port.find(port);
+    return found == state_->per_port.end() ? 0 : found->second;
+}
+
+std::size_t LeaseTable::held_by_sender(const MacAddress& sender) const {
+    const auto found = state_->per_sender.find(sender);
+    return found == state_->per_sender.end() ? 0 : found->second;
+}
+
+void LeaseTable::for_each(const std::function<void(const Lease&)>& visit) const {
+    for (const auto& [address, node] : state_->nodes) visit(node.lease);
+}
+
+bool LeaseTable::apply(const LeaseChange& change) {
+    LeaseNode* node = state_->find(change.address);
+    if (node == nullptr && !change.lease) return true;
+    if (node == nullptr && full()) return false;
+    auto before = node == nullptr ? std::nullopt : std::optional{node->lease};
+    if (change.lease) {
+        assert(change.lease->address == change.address);
+        state_->put(*change.lease);
+    } else {
+        state_->remove(*node, change.cause);
+    }
+    state_->record(change.cause, change.address, std::move(before));
+    return true;
+}
+
+bool LeaseTable::restore(const Lease& lease) {
+    if (state_->find(lease.address) != nullptr || full()) return false;
+    state_->put(lease);
+    return true;
+}
+
+std::optional<Time> LeaseTable::next_expiry() const {
+    if (state_->queue.empty()) return std::nullopt;
+    return state_->queue.next();
+}
+
+std::vector<Lease> LeaseTable::expire(Time now) {
+    std::vector<Lease> over;
+    while (!state_->queue.empty() && state_->queue.next() <= now) {
+        LeaseNode& node = state_->queue.front();
+        over.push_back(node.lease);
+        state_->remove(node, Cause::Expire);
+        state_->record(Cause::Expire, over.back().address, over.back());
+    }
+    return over;
+}
+
+void LeaseTable::clock_changed(Time before, Time after, Seconds longest) {
+    for (auto& [address, node] : state_->nodes) {
+        if (!node.lease.expires) continue;
+        // What is left is never negative, and never more than a lease can be: a lease loaded under a clock that stood
+        // in 1970 seems to have decades left.
+        const Milliseconds most = longest;
+        const Milliseconds left = std::clamp(*node.lease.expires - before, Milliseconds{0}, most);
+        const Time expires = after + left;
+        const bool wrong = after > before ? *node.lease.expires < expires : *node.lease.expires > expires;
+        if (!wrong) continue;
+        Lease old = node.lease;
+        node.lease.expires = expires;
+        state_->queue.update(node);
+        node.version = ++state_->version;
+        state_->record(Cause::ClockChange, address, std::move(old));
+    }
+}
+
+std::vector<AppliedChange> LeaseTable::take_changes() {
+    return std::exchange(state_->changes, {});
+}
+
+void LeaseTable::roll_back(const std::vector<AppliedChange>& changes) {
+    for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
+        LeaseNode* node = state_->find(change->address);
+        if (change->after ? node == nullptr || node->version != change->version : node != nullptr) continue;
+        if (change->before)
+            state_->put(*change->before);
+        else if (node != nullptr)
+            state_->remove(*node, Cause::Withdraw);
+        // What never reached the disk was never given: it is no client's former address.
+        if (!change->before) {
+            state_->former.forget(change->address);
+            state_->taken.set(change->address, false);
+        }
+    }
+}
+
+}  // namespace vmrouter::dhcp

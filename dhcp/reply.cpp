@@ -1,0 +1,173 @@
+#include "dhcp/reply.hpp"
+
+#include <algorithm>
+
+#include "dhcp/exchange.hpp"
+#include "dhcp/frame.hpp"
+#include "dhcp/names.hpp"
+
+namespace vmrouter::dhcp {
+namespace {
+
+constexpr std::size_t headers_size = 28;    // IP and UDP, which option 57 counts
+constexpr std::size_t standard_size = 548;  // 576 less those: what every client takes (RFC 2131 section 2)
+constexpr std::size_t bootp_size = 300;     // with 64 bytes of vendor area (RFC 951)
+
+bool is_bootp(const Reply& reply) {
+    return reply.type == MessageType::Bootp;
+}
+
+/// Puts options into a reply, each only when its client wants it and nothing with that code is there yet.
+class OptionWriter {
+public:
+    OptionWriter(Options& options, const ServerConfig& config, const Message& request)
+        : options_(options),
+          config_(config),
+          list_(request.parameter_list()),
+          terminated_(request.terminates_strings()) {}
+
+    /// Wanted by its parameter list; without a list everything is.
+    [[nodiscard]] bool wanted(std::uint8_t code) const {
+        if (options_.has(code)) return false;
+        return !list_ || std::ranges::find(*list_, code) != list_->end();
+    }
+    /// Our own value of an option that the configuration may replace (or, with an empty value, suppress).
+    [[nodiscard]] bool ours(std::uint8_t code) const {
+        return wanted(code) &&
+               std::ranges::find(config_.options, code, &ConfiguredOption::code) == config_.options.end();
+    }
+    void ips(std::uint8_t code, std::span<const Ipv4> values) {
+        if (!values.empty() && ours(code)) options_.add_ips(code, values);
+    }
+    void text(std::uint8_t code, std::string_view value) {
+        if (!value.empty() && ours(code)) options_.add_text(code, value, terminated_);
+    }
+    void u16(std::uint8_t code, std::uint16_t value) {
+        if (value != 0 && ours(code)) options_.add_u16(code, value);
+    }
+    void configured() {
+        for (const ConfiguredOption& option : config_.options) {
+            if (option.value.empty() || !wanted(option.code)) continue;
+            if (option.is_text)
+                options_.add_text(option.code,
+                                  {reinterpret_cast<const char*>(option.value.data()), option.value.size()},
+                                  terminated_);
+            else
+                options_.add(option.code, option.value);
+        }
+    }
+
+private:
+    Options& options_;
+    const ServerConfig& config_;
+    std::optional<Bytes> list_;
+    bool terminated_;
+};
+
+void add_lease_times(Options& options, const Reply& reply) {
+    const auto seconds = [](Seconds value) { return static_cast<std::uint32_t>(value.count()); };
+    if (reply.lease_time.count() > 0) options.add_u32(option::lease_time, seconds(reply.lease_time));
+    if (reply.rapid_commit) options.add(option::rapid_commit, {});
+    if (reply.renew_time.count() > 0) options.add_u32(option::renewal_time, seconds(reply.renew_time));
+    if (reply.rebind_time.count() > 0) options.add_u32(option::rebinding_time, seconds(reply.rebind_time));
+}
+
+/// Where and what a client boots. The fixed fields always say it, as every firmware reads those; the options where
+/// asked for.
+void add_boot(Message& message, OptionWriter& writer, const ServerConfig& config) {
+    message.siaddr = config.address.address;
+    if (const auto server = Ipv4::parse(config.boot_server))
+        message.siaddr = *server;
+    else
+        message.sname = config.boot_server.substr(0, 63);
+    message.file = config.boot_file.substr(0, 127);
+    writer.text(option::tftp_server, config.boot_server);
+    writer.text(option::boot_file, config.boot_file);
+}
+
+/// The network's parameters, in dnsmasq's order.
+void add_parameters(Message& message, const ServerConfig& config, const Message& request, const Reply& reply) {
+    Options& options = message.options;
+    OptionWriter writer(options, config, request);
+    // Sent unasked, as dnsmasq does: clients that forget to ask need them, too.
+    options.add_ip(option::subnet_mask, config.address.netmask());
+    options.add_ip(option::broadcast_address, config.address.last());
+    const Ipv4 gateway = message.relayed() ? message.giaddr : config.address.address;
+    writer.ips(option::routers, config.routers.empty() ? std::span{&gateway, 1} : std::span{config.routers});
+    writer.ips(option::dns_servers, config.dns_servers);
+    writer.text(option::domain_name, config.domain);
+    writer.text(option::host_name, reply.name);
+    if (const auto fqdn = request.options.find(option::client_fqdn); fqdn && !reply.name.empty())
+        options.add(option::client_fqdn, encode_client_fqdn(*fqdn, reply.name, config.domain));
+    writer.u16(option::interface_mtu, config.mtu);
+    writer.ips(option::ntp_servers, config.ntp_servers);
+    writer.configured();
+    add_boot(message, writer, config);
+}
+
+}  // namespace
+
+Message make_reply(const ServerConfig& config, const Message& request, const Reply& reply) {
+    Message message;
+    message.op = Message::reply;
+    message.xid = request.xid;
+    message.flags = request.flags;
+    message.giaddr = request.giaddr;
+    message.chaddr = request.chaddr;
+    message.yiaddr = reply.address;
+    message.cookie = request.cookie;
+    const bool nak = reply.type == MessageType::Nak;
+    // RFC 2131 table 3: an OFFER and a NAK have none. Option 50 means that the client does not use the address yet.
+    if (reply.type != MessageType::Offer && !nak && !request.requested_address()) message.ciaddr = request.ciaddr;
+    if (nak) message.flags |= Message::broadcast_flag;  // a relay must broadcast it (RFC 2131 section 4.3.2)
+
+    if (is_bootp(reply)) {
+        add_parameters(message, config, request, reply);
+        if (!message.cookie) message.options = {};  // a vendor area that is not ours to write
+    } else {
+        message.options.add_u8(option::message_type, static_cast<std::uint8_t>(reply.type));
+        message.options.add_ip(option::server_identifier, server_id(config, request));
+        add_lease_times(message.options, reply);
+        if (nak)
+            message.options.add_text(option::text, reply.text, request.terminates_strings());
+        else
+            add_parameters(message, config, request, reply);
+        if (const Bytes id = request.client_id(); !id.empty() && !message.options.has(option::client_identifier))
+            message.options.add(option::client_identifier, id);  // RFC 6842
+    }
+    if (const auto relay = request.options.find(option::relay_agent); relay && message.cookie)
+        message.options.add(option::relay_agent, *relay);  // RFC 3046 section 2.2: as it came, last
+    return message;
+}
+
+Room room(const ServerConfig& config, const Message& request, std::uint16_t mtu) {
+    Room room;
+    if (request.type() == MessageType::Bootp) {
+        room.max_size = bootp_size;
+        return room;
+    }
+    const std::size_t asked = request.options.u16(option::max_message_size).value_or(0);
+    const std::size_t most = std::max<std::size_t>(mtu, standard_size + headers_size) - headers_size;
+    room.max_size = std::clamp(asked < headers_size ? standard_size : asked - headers_size, standard_size, most);
+    room.overload = !config.no_override && request.parameter_list().has_value();
+    return room;
+}
+
+Destination destination(const Message& request, const Context& context, const Reply& reply) {
+    if (request.relayed()) return {request.giaddr, server_port, context.ethernet_source};
+    const Destination everybody{Ipv4{255, 255, 255, 255}, client_port, MacAddress::broadcast()};
+    if (reply.type == MessageType::Nak) return everybody;
+    const auto chaddr = request.chaddr.mac();
+    const auto sender = context.ethernet_source ? context.ethernet_source : chaddr;
+    if (reply.inform && !context.source.is_unspecified()) return {context.source, context.source_port, sender};
+    const bool uses_ciaddr =
+        reply.type != MessageType::Offer && !request.requested_address() && !request.ciaddr.is_unspecified();
+    if (uses_ciaddr) {
+        const std::uint16_t port = context.source == request.ciaddr ? context.source_port : client_port;
+        return {request.ciaddr, port, sender};
+    }
+    if (request.wants_broadcast() || !chaddr) return everybody;
+    return {reply.address, client_port, chaddr};
+}
+
+}  // namespace vmrouter::dhcp
