@@ -5,6 +5,8 @@
 namespace vmrouter::dns {
 namespace {
 
+constexpr std::size_t header_size = 12;  // of a message: no name begins in there
+
 constexpr std::uint64_t ones = 0x0101010101010101;
 constexpr std::uint64_t high_bits = 0x80 * ones;
 
@@ -29,9 +31,13 @@ std::uint64_t load8(const std::uint8_t* from) {
 
 constexpr std::uint64_t root_hash = 0x9ae16a3b2f90404f;
 
+__extension__ using Wide = unsigned __int128;
+
+/// Both halves of the product: names differ in a digit somewhere, and every bit of it must reach every bit of the hash
+/// (the low ones choose the bucket in the cache, the high ones the place in a block list).
 std::uint64_t mix(std::uint64_t state, std::uint64_t word) {
-    state = (state ^ word) * 0x9e3779b97f4a7c15;
-    return state ^ (state >> 29);
+    const Wide product = static_cast<Wide>(state ^ word) * 0x9e3779b97f4a7c15;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
 }
 
 /// The hash of a name from the hash of its parent. `label` points to the length byte; up to eight bytes behind the
@@ -123,7 +129,7 @@ bool Name::read(Bytes message, std::size_t& position) {
         if (length > max_label) {
             if ((length & pointer_bits) != pointer_bits || at + 2 > message.size()) break;
             const std::size_t target = (std::size_t{length} & 0x3f) << 8 | message[at + 1];
-            if (target >= limit || ++hops > max_labels) break;
+            if (target < header_size || target >= limit || ++hops > max_labels) break;
             if (after == 0) after = at + 2;
             limit = at = target;
             continue;

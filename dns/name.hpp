@@ -42,8 +42,8 @@ public:
     static std::optional<Name> from_wire(Bytes wire);
 
     /// Reads the name at `position` of `message`, follows compression pointers, and moves `position` behind the name. A
-    /// pointer must point before the part of the name that holds it, so that every name ends. False (this name is then
-    /// the root) for anything malformed.
+    /// pointer must point before the part of the name that holds it, so that every name ends, and behind the header,
+    /// whose bytes change on the way. False (this name is then the root) for anything malformed.
     bool read(Bytes message, std::size_t& position);
     /// The same without compression: the question of a query (a pointer there could only point into the header).
     bool read_uncompressed(Bytes message, std::size_t& position);

@@ -78,28 +78,29 @@ TEST_CASE("A name is under itself and its parents by whole labels only") {
 }
 
 TEST_CASE("Compressed names are followed backwards and nowhere else") {
-    // 0: "example.com"; 13: "www" -> 0; 19: pointer to 13; 21: pointer to itself; 23: pointer forward; 25: reserved
-    // bits.
-    const Packet message = hex("07 6578616d706c65 03 636f6d 00 | 03 777777 c000 | c00d | c015 | c019 | 40 00");
+    // 12: "example.com"; 25: "www" and a pointer to 12; 31: a pointer to 25; 33: to itself; 35: forward; 37: into the
+    // header; 39: a reserved kind of label.
+    const Packet message =
+        Packet(12, 0) + hex("07 6578616d706c65 03 636f6d 00 | 03 777777 c00c | c019 | c021 | c025 | c000 | 40 00");
     Name read;
-    std::size_t position = 13;
+    std::size_t position = 25;
     REQUIRE(read.read(message, position));
     CHECK(to_string(read) == "www.example.com");
-    CHECK(position == 19);
+    CHECK(position == 31);
     REQUIRE(read.read(message, position));
     CHECK(to_string(read) == "www.example.com");
-    CHECK(position == 21);
-    for (std::size_t bad : {21, 23, 25, 27, 1000}) {
+    CHECK(position == 33);
+    for (std::size_t bad : {33, 35, 37, 39, 1000}) {
         position = bad;
         CHECK_FALSE(read.read(message, position));
         CHECK(read.is_root());
         CHECK(position == bad);
     }
-    position = 13;
+    position = 25;
     CHECK_FALSE(read.read_uncompressed(message, position));
     // Two names that point at each other: the second hop is not backwards.
-    const Packet loop = hex("01 61 c004 | 01 62 c000");
-    position = 4;
+    const Packet loop = Packet(12, 0) + hex("01 61 c010 | 01 62 c00c");
+    position = 16;
     CHECK_FALSE(read.read(loop, position));
     every_truncation(message, [](Bytes bytes) {
         for (std::size_t at = 0; at <= bytes.size(); ++at) {
@@ -113,29 +114,29 @@ TEST_CASE("Compressed names are followed backwards and nowhere else") {
 }
 
 TEST_CASE("A chain of pointers longer than a name has labels is refused") {
-    Packet message{0};
-    for (std::uint16_t at = 1; at < 1 + 2 * 200; at = static_cast<std::uint16_t>(at + 2)) {
-        const std::uint16_t to = at == 1 ? 0 : static_cast<std::uint16_t>(at - 2);
+    Packet message(13, 0);
+    for (std::size_t i = 0; i < 200; ++i) {
+        const std::size_t to = i == 0 ? 12 : 13 + 2 * (i - 1);
         message.push_back(static_cast<std::uint8_t>(0xc0 | to >> 8));
         message.push_back(static_cast<std::uint8_t>(to));
     }
     Name read;
-    std::size_t position = 1 + 2 * 126;
+    std::size_t position = 13 + 2 * 126;
     CHECK(read.read(message, position));
-    position = 1 + 2 * 127;
+    position = 13 + 2 * 127;
     CHECK_FALSE(read.read(message, position));
 }
 
 TEST_CASE("Compression cannot make a name longer than 255 bytes") {
-    Packet message = target(longest);
+    Packet message = Packet(12, 0) + target(longest);
     Name read;
-    message.insert(message.end(), {0xc0, 0x00});
-    std::size_t position = 255;
+    message.insert(message.end(), {0xc0, 12});
+    std::size_t position = 12 + 255;
     CHECK(read.read(message, position));
     CHECK(read.size() == 255);
-    message.resize(255);
-    message.insert(message.end(), {0x01, 'x', 0xc0, 0x00});
-    position = 255;
+    message.resize(12 + 255);
+    message.insert(message.end(), {0x01, 'x', 0xc0, 12});
+    position = 12 + 255;
     CHECK_FALSE(read.read(message, position));
     CHECK_FALSE(Name::join("x", name(longest)));
 }

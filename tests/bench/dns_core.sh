@@ -1,0 +1,20 @@
+#!/bin/sh
+# Instructions that one query costs in the core: callgrind counts two runs, the difference is the loop alone.
+#   tests/bench/dns_core.sh [BUILD_FOLDER]      (default build/release; builds dns_core_bench there)
+set -eu
+build=${1:-build/release}
+cmake --build "$build" --target dns_core_bench >/dev/null
+bench=$build/tests/dns_core_bench
+
+count() { # operation count -> instructions
+    valgrind --tool=callgrind --callgrind-out-file=/dev/null "$bench" "$1" "$2" 2>&1 |
+        sed -n 's/.*Collected : //p'
+}
+
+for operation in cached cached_edns guest reverse hidden; do
+    few=$(count "$operation" 10000)
+    many=$(count "$operation" 20000)
+    printf '%-12s %6d instructions each\n' "$operation" $(((many - few) / 10000))
+done
+"$bench" forward 200000
+"$bench" listed 1000000
