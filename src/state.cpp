@@ -21,6 +21,16 @@ Failure<Error> unreadable(const std::string& path) {
 
 }  // namespace
 
+std::vector<std::string> ports_to_attach(const State& state, const link::HostFacts& facts, const std::string& boot) {
+    std::vector<std::string> names;
+    if (boot.empty() || state.boot != boot) return names;
+    for (const RememberedPort& port : state.ports) {
+        const link::Link* link = facts.find(port.name);
+        if (link != nullptr && link->index == port.index && link->master == 0) names.push_back(port.name);
+    }
+    return names;
+}
+
 Result<State> load_state(const std::string& folder) {
     const std::string path = path_in(folder);
     auto content = read_own_file(path, kSizeLimit);

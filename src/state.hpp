@@ -6,6 +6,7 @@
 
 #include "src/base/ip4.hpp"
 #include "src/base/result.hpp"
+#include "src/link/facts.hpp"
 
 namespace vmrouter {
 
@@ -23,6 +24,9 @@ struct State {
     std::vector<RememberedPort> ports;
     friend bool operator==(const State&, const State&) = default;
 };
+
+/// The ports that a bridge made anew takes back: still there (the same device), without a master, and of this boot.
+std::vector<std::string> ports_to_attach(const State& state, const link::HostFacts& facts, const std::string& boot);
 
 /// `folder`/state; an empty State when there is none. The file is opened without following links, and one that is not a
 /// plain file, is larger than 1 MiB or does not parse is an error.

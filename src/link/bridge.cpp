@@ -99,15 +99,20 @@ Result<Created> create_bridge(Netlink& netlink, std::string_view name, const Bri
     }
     if (code < 0) return Failure{netlink_error("cannot create the bridge", code, name)};
 
+    if (auto marked = mark_as_ours(netlink, name); !marked) return Failure{std::move(marked).error()};
+    return Created::Yes;
+}
+
+Result<void> mark_as_ours(Netlink& netlink, std::string_view name) {
     // The kernel ignores both in the message that creates.
-    auto mark = change_message(netlink.index_of(name));
+    const int index = netlink.index_of(name);
+    auto mark = change_message(index);
     nla_put_string(mark.get(), IFLA_IFALIAS, std::string(kAlias).c_str());
-    if (auto done = netlink.request(std::move(mark), "cannot mark the bridge as ours", name); !done)
-        return Failure{std::move(done).error()};
-    auto no_ipv6 = change_message(netlink.index_of(name));
+    if (auto done = netlink.request(std::move(mark), "cannot mark the interface as ours", name); !done) return done;
+    auto no_ipv6 = change_message(index);
     put_no_ipv6_address(*no_ipv6);
     netlink.send(std::move(no_ipv6));  // fails where IPv6 is disabled: then there is nothing to prevent
-    return Created::Yes;
+    return {};
 }
 
 Result<void> delete_link(Netlink& netlink, std::string_view name) {

@@ -33,6 +33,9 @@ enum class Created { Yes, WasThere };
 /// WasThere when any link of that name exists, which then is untouched.
 Result<Created> create_bridge(Netlink& netlink, std::string_view name, const BridgeOptions& options);
 
+/// Gives a link that we have just made our alias, and takes from it the right to an IPv6 address of its own.
+Result<void> mark_as_ours(Netlink& netlink, std::string_view name);
+
 /// Success also when the link is not there.
 Result<void> delete_link(Netlink& netlink, std::string_view name);
 /// Whether `link` is one that create_bridge() made with this MAC (by alias or, after a crash between two messages, by

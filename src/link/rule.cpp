@@ -8,6 +8,7 @@
 #include <iterator>
 
 #include "src/link/attributes.hpp"
+#include "src/link/host.hpp"
 
 namespace vmrouter::link {
 namespace {
@@ -86,6 +87,20 @@ RuleChanges guard_changes(std::span<const Rule> present, std::string_view segmen
     RuleChanges changes;
     std::set_difference(wanted.begin(), wanted.end(), there.begin(), there.end(), std::back_inserter(changes.add));
     std::set_difference(there.begin(), there.end(), wanted.begin(), wanted.end(), std::back_inserter(changes.remove));
+    return changes;
+}
+
+Result<RuleChanges> sync_guard_rules(Netlink& netlink, std::string_view segment, std::uint32_t mark,
+                                     std::span<const Cidr> prefixes) {
+    const auto present = read_rules(netlink);
+    if (!present) return Failure{present.error()};
+    auto changes = guard_changes(*present, segment, mark, prefixes);
+    for (const Rule& rule : changes.add) {  // first: a network is never open in between
+        if (auto added = add_rule(netlink, rule); !added) return Failure{std::move(added).error()};
+    }
+    for (const Rule& rule : changes.remove) {
+        if (auto removed = remove_rule(netlink, rule); !removed) return Failure{std::move(removed).error()};
+    }
     return changes;
 }
 

@@ -30,6 +30,11 @@ struct RuleChanges {
 RuleChanges guard_changes(std::span<const Rule> present, std::string_view segment, std::uint32_t mark,
                           std::span<const Cidr> prefixes);
 
+/// Reads the rules back and makes those changes: after every event about networks, and when somebody else's clean-up
+/// took ours. What was changed; on an error some may have been made.
+Result<RuleChanges> sync_guard_rules(Netlink& netlink, std::string_view segment, std::uint32_t mark,
+                                     std::span<const Cidr> prefixes);
+
 /// Success also when the rule is there already.
 Result<void> add_rule(Netlink& netlink, const Rule& rule);
 /// Success also when it is not there.

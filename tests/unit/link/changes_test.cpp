@@ -5,6 +5,7 @@
 #include <set>
 
 #include "src/state.hpp"
+#include "tests/unit/link/facts_builder.hpp"
 #include "tests/unit/link/namespace.hpp"
 
 namespace {
@@ -252,6 +253,20 @@ TEST_CASE("the state is read back as it was saved and is empty at first") {
     CHECK_FALSE(boot_id().empty());
     REQUIRE(save_state(place, State{}));
     CHECK(*load_state(place) == State{});
+}
+
+TEST_CASE("a new bridge takes back the ports that are still the same and free") {
+    test::Host host;
+    host.link("br0", "bridge").link("vnet0", "tun").link("vnet1", "tun").link("vnet2", "tun").master("vnet1", "br0");
+    const State state{std::nullopt,
+                      "this-boot",
+                      {{"vnet0", host.index("vnet0")},
+                       {"vnet1", host.index("vnet1")},      // on another bridge by now
+                       {"vnet2", host.index("vnet2") + 9},  // another device of that name
+                       {"vnet3", 99}}};                     // gone
+    CHECK(ports_to_attach(state, host.facts, "this-boot") == std::vector<std::string>{"vnet0"});
+    CHECK(ports_to_attach(state, host.facts, "next-boot").empty());
+    CHECK(ports_to_attach(State{}, host.facts, "").empty());
 }
 
 TEST_CASE("a state file that is a link or torn or foreign is an error") {

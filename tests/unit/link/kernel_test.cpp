@@ -1,5 +1,6 @@
 // What talks to the kernel, each test in a network namespace of its own. `ip` sets scenes and is the second opinion.
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 
 #include "src/link/address.hpp"
@@ -8,6 +9,7 @@
 #include "src/link/lan.hpp"
 #include "src/link/rule.hpp"
 #include "src/link/sysctl.hpp"
+#include "src/link/tap.hpp"
 #include "tests/unit/link/namespace.hpp"
 
 namespace {
@@ -179,6 +181,44 @@ TEST_CASE("guard rules are written as the kernel shows them and found again") {
     REQUIRE(remove_rule(*netlink, lan));
     CHECK(guard_rules(*read_rules(*netlink), "virbr10", 0x100000).empty());
     CHECK(contains(output_of("ip rule show"), "iif virbr11"));
+}
+
+TEST_CASE("guard rules follow the networks and come back when somebody took them") {
+    IN_NAMESPACE;
+    auto netlink = Netlink::open();
+    const std::vector first{*Cidr::parse("10.0.0.0/8"), *Cidr::parse("192.168.0.0/24")};
+    const std::vector second{*Cidr::parse("10.0.0.0/8"), *Cidr::parse("172.16.0.0/12")};
+    CHECK(sync_guard_rules(*netlink, "virbr10", 4, first)->add.size() == 2);
+    const auto changed = sync_guard_rules(*netlink, "virbr10", 4, second);
+    REQUIRE(changed);
+    CHECK(changed->add == std::vector{guard_rule("virbr10", 4, second[1])});
+    CHECK(changed->remove == std::vector{guard_rule("virbr10", 4, first[1])});
+    CHECK(*sync_guard_rules(*netlink, "virbr10", 4, second) == RuleChanges{});
+    REQUIRE(run("ip rule flush; ip rule add priority 32766 lookup main"));
+    CHECK(sync_guard_rules(*netlink, "virbr10", 4, second)->add.size() == 2);
+    CHECK(sync_guard_rules(*netlink, "virbr10", 4, {})->remove.size() == 2);
+    CHECK_FALSE(contains(output_of("ip rule"), "virbr10"));
+}
+
+TEST_CASE("a tap belongs to its user and is ours and outlives its maker") {
+    IN_NAMESPACE;
+    auto netlink = Netlink::open();
+    REQUIRE(create_tap(*netlink, "tap0", 65534));
+    const auto shown = output_of("ip -d link show tap0");
+    INFO(shown);
+    CHECK(contains(shown, "user nobody"));
+    CHECK(contains(shown, "persist on"));
+    CHECK(contains(shown, "alias vmrouter"));
+    CHECK(contains(shown, "state DOWN"));
+    const auto again = create_tap(*netlink, "tap0", 65534);
+    REQUIRE_FALSE(again);
+    CHECK(again.error().what == "there is an interface of that name already");
+    CHECK_FALSE(create_tap(*netlink, "a-name-of-sixteen", 0));
+    const auto links = read_links(*netlink);
+    const auto tap = std::find_if(links->begin(), links->end(), [](const Link& link) { return link.name == "tap0"; });
+    REQUIRE(tap != links->end());
+    CHECK(is_ours(*tap, {}));
+    REQUIRE(delete_link(*netlink, "tap0"));
 }
 
 TEST_CASE("guard changes add what is missing and remove what is too much") {

@@ -2,12 +2,15 @@
 
 #include <sys/wait.h>
 
+#include <asio/co_spawn.hpp>
 #include <catch2/catch.hpp>
+#include <chrono>
 #include <csignal>
 #include <fstream>
 #include <map>
 
 #include "src/instance_lock.hpp"
+#include "src/shared_watch.hpp"
 #include "tests/unit/link/namespace.hpp"
 
 namespace {
@@ -64,6 +67,13 @@ struct Instance {
     Result<Changes> changes;
     Shared shared;
 };
+
+asio::awaitable<void> count_changes(SharedWatch& watch, int& heard) {
+    for (;;) {
+        co_await watch.changed();
+        ++heard;
+    }
+}
 
 std::vector<std::string> files_in(const std::string& folder) {
     std::vector<std::string> names;
@@ -239,6 +249,32 @@ TEST_CASE("instances are listed with their segments and whether they live") {
                                                  {"enp6s0", "enp6s0", Cidr::parse("192.168.101.1/24"), true}});
     REQUIRE(b.shared.leave());
     CHECK(b.shared.instances()->size() == 1);
+}
+
+TEST_CASE("an instance hears of another that comes and goes and of nothing else") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.shared.join("virbr10", std::nullopt));
+    asio::io_context io;
+    auto descriptor = open_shared_watch(base.path());
+    REQUIRE(descriptor);
+    SharedWatch watch(io, std::move(*descriptor));
+    int heard = 0;
+    asio::co_spawn(io, count_changes(watch, heard), [](const std::exception_ptr&) {});
+    REQUIRE(a.changes->record(SetLinkUp{"virbr10"}));
+    io.run_for(std::chrono::milliseconds(20));
+    CHECK(heard == 0);
+    {
+        Instance b(base.path(), "virbr11", sysctls);
+        REQUIRE(b.shared.join("virbr11", std::nullopt));
+        io.run_for(std::chrono::milliseconds(20));
+        CHECK(heard == 1);
+        REQUIRE(b.shared.leave());
+    }
+    io.run_for(std::chrono::milliseconds(20));
+    CHECK(heard == 2);
+    CHECK_FALSE(open_shared_watch(base.path() + "/absent"));
 }
 
 TEST_CASE("two living instances cannot have overlapping networks") {
