@@ -15,12 +15,13 @@
 #include "firewall/ruleset.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cassert>
-#include <cstdio>
 #include <iterator>
 
 #include "firewall/script.hpp"
 #include "src/base/text.hpp"
+#include "src/base/wire.hpp"
 
 namespace vmrouter::firewall {
 
@@ -50,9 +51,9 @@ constexpr Reason chatter{"chatter", Answer::Drop, Log::No, "multicast and broadc
 constexpr Reason transit{"transit", Answer::Drop, Log::Plain, "from an uplink to something other than a segment"};
 
 std::string hex(std::uint32_t bits) {
-    char text[16];
-    std::snprintf(text, sizeof text, "0x%08x", bits);
-    return text;
+    std::array<std::uint8_t, 4> bytes{};
+    Writer(bytes).u32(bits);
+    return "0x" + to_hex(bytes, "");
 }
 
 /// The words of one segment's rules.
@@ -370,7 +371,7 @@ std::string removal(const std::string& instance) {
     std::string text;
     for (const auto family : families) {
         const std::string table = "table " + std::string(family) + " " + table_name(instance) + "\n";
-        text += table + "delete " + table;
+        text.append(table).append("delete ").append(table);
     }
     return text;
 }
