@@ -10,7 +10,8 @@ namespace vmrouter::dns {
 
 namespace {
 
-constexpr int receive_buffer = 1 << 20;  // bytes; a burst of a few thousand queries
+constexpr int receive_buffer =
+    8 << 20;  // bytes; a burst of more than ten thousand queries, each counted with its overhead
 constexpr int backlog = 256;
 constexpr int rounds = 4;  // batches before timers and other sockets get their turn
 
