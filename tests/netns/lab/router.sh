@@ -1,7 +1,7 @@
 # shellcheck shell=bash disable=SC2034,SC2154
 # vmrouter, and the router that stops nothing. Part of lib.sh, which documents it.
 
-: "${LAB_READY:=serving}"
+: "${LAB_READY:=READY}"
 lab_sanitizers() { # a report of a sanitizer fails the test, whatever the exit status was
     if grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error:' "$1"; then
         fail "no sanitizer report"
