@@ -1,0 +1,138 @@
+#pragma once
+
+// The DHCP server at work: receive, decide, write, send. Everything that waits (disk, probes, scripts) waits beside the
+// loop that receives, never in it.
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dhcp/hosts_file.hpp"
+#include "dhcp/lease.hpp"
+#include "dhcp/packet_socket.hpp"
+#include "dhcp/script.hpp"
+#include "dhcp/server.hpp"
+#include "dhcp/storage.hpp"
+#include "src/base/clock.hpp"
+#include "src/base/file.hpp"
+#include "src/base/random.hpp"
+#include "src/base/result.hpp"
+
+namespace vmrouter::dhcp {
+
+/// Another DHCP server on the segment was heard.
+struct OtherServer {
+    MacAddress mac;
+    Ipv4 server;        ///< option 54, or its IP source
+    Ipv4 offers;        ///< yiaddr
+    unsigned port = 0;  ///< ifindex of the bridge port; 0: not known
+};
+
+/// What others want to know. Implemented by the roof; called on the executor's thread, must not block.
+class Observer {
+public:
+    virtual ~Observer() = default;
+    /// Leases came, changed or went, and that is on disk (or, for what may go on without, the disk refused). The ACKs
+    /// leave when this returns, so whoever lets guests through by their lease, or names them, has done so before they
+    /// know. Quarantines are among them: look at `after->state`.
+    virtual void leases_changed(std::span<const AppliedChange> changes) = 0;
+    /// One message was dealt with (for `monitor`).
+    virtual void noted(const Note& note) = 0;
+    virtual void server_seen(const OtherServer& server) = 0;
+    /// The segment's sockets report an error, as they do when the interface goes down or away. Service::rebind() is how
+    /// to go on when it was made anew.
+    virtual void interface_failed(const Error& error) = 0;
+};
+
+struct Counters {
+    std::uint64_t received = 0;   ///< messages that could be read
+    std::uint64_t malformed = 0;  ///< frames and messages that could not
+    std::uint64_t silent = 0;     ///< messages that got no answer
+    std::uint64_t discovers = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t declines = 0;
+    std::uint64_t releases = 0;
+    std::uint64_t informs = 0;
+    std::uint64_t offers = 0;  ///< sent
+    std::uint64_t acks = 0;
+    std::uint64_t naks = 0;
+    std::uint64_t probes = 0;
+    std::uint64_t conflicts = 0;  ///< probes that were answered, late answers included
+    std::uint64_t commits = 0;    ///< batches written
+    std::uint64_t failed_commits = 0;
+    std::uint64_t unsent = 0;         ///< replies that the kernel did not take
+    std::uint64_t other_servers = 0;  ///< messages of other DHCP servers
+};
+
+/// How the server is, for `status`.
+struct Health {
+    bool storage_ok = true;
+    std::string storage_error;  ///< why not
+    PoolUsage pool;
+    std::size_t hosts_problems = 0;  ///< lines of the hosts file that are skipped
+};
+
+struct ServiceSetup {
+    ServerConfig config;
+    std::vector<HostEntry> hosts;  ///< of the configuration; the hosts file's are added
+    Paths paths;
+    Sockets sockets;     ///< open_sockets()
+    std::string script;  ///< may be empty: none
+    RunProgram run_program;
+};
+
+class Service {
+public:
+    /// `clock`, `random` and `observer` outlive the service.
+    Service(const asio::any_io_executor& executor, ServiceSetup setup, const Clock& clock, Random& random,
+            Observer& observer);
+    ~Service();
+    Service(const Service&) = delete;
+    Service& operator=(const Service&) = delete;
+
+    /// Reads leases, journal and hosts file; what is wrong with them is logged, never fatal. Once, before run();
+    /// leases() is complete afterwards.
+    void load();
+
+    /// Serves until stop(). Throws only for bugs of ours.
+    asio::awaitable<void> run();
+
+    /// Stops receiving, writes what is left (journal and leases file), and returns when run() is about to.
+    asio::awaitable<void> stop();
+
+    /// New configuration: takes effect with the next message.
+    void reconfigure(ServerConfig config, std::vector<HostEntry> hosts, std::string script);
+    /// Reads the hosts file again; also done by itself when the file changes. The script hears of all leases, as after
+    /// dnsmasq's SIGHUP, when `tell_script`.
+    void reload_hosts(bool tell_script = false);
+
+    /// New sockets after the interface was made anew. Leases stay.
+    void rebind(Sockets sockets);
+    /// open_port_socket() of a port that joined the bridge, or again for one that came back; `remove_port` when it
+    /// left.
+    void add_port(unsigned ifindex, FileDescriptor socket);
+    void remove_port(unsigned ifindex);
+
+    /// All Bound leases, by address.
+    [[nodiscard]] std::vector<Lease> leases() const;
+    [[nodiscard]] const LeaseTable& table() const;
+    [[nodiscard]] const Reservations& reservations() const;
+    [[nodiscard]] const ServerConfig& config() const;
+    [[nodiscard]] const Counters& counters() const;
+    [[nodiscard]] Health health() const;
+
+    /// `leases drop`: the client's next renewal is refused. An error when nobody has the address.
+    Result<void> drop(Ipv4 address);
+    /// `leases pin`: appends a reservation for the lease to the hosts file, which takes effect at once.
+    Result<void> pin(Ipv4 address);
+
+private:
+    struct Parts;
+    std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace vmrouter::dhcp

@@ -1,0 +1,105 @@
+#pragma once
+
+#include <sched.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <asio/awaitable.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <exception>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "src/base/clock.hpp"
+
+namespace vmrouter::dhcp::test {
+
+struct TemporaryFolder {
+    TemporaryFolder() {
+        std::string name = std::filesystem::temp_directory_path() / "vmrouter-dhcp-XXXXXX";
+        path = mkdtemp(name.data());
+    }
+    ~TemporaryFolder() { std::filesystem::remove_all(path); }
+    TemporaryFolder(const TemporaryFolder&) = delete;
+    TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+    [[nodiscard]] std::string operator/(const std::string& name) const { return path + "/" + name; }
+    std::string path;
+};
+
+inline asio::awaitable<void> sleep_for(asio::io_context& io, Milliseconds time) {
+    asio::steady_timer timer(io, time);
+    co_await timer.async_wait(asio::use_awaitable);
+}
+
+/// Runs one coroutine to its end, and whatever else the context has meanwhile; fails after `limit`.
+inline void finish(asio::io_context& io, asio::awaitable<void> task, Milliseconds limit = Milliseconds{20000}) {
+    bool done = false;
+    std::exception_ptr failure;
+    asio::co_spawn(io, std::move(task), [&](std::exception_ptr error) {
+        done = true;
+        failure = error;
+    });
+    const auto deadline = std::chrono::steady_clock::now() + limit;
+    io.restart();
+    while (!done && std::chrono::steady_clock::now() < deadline) io.run_one_for(Milliseconds{100});
+    if (failure) std::rethrow_exception(failure);
+    REQUIRE(done);
+}
+
+/// Runs `body` on a thread in a network namespace of its own, so that nothing of it touches this machine's network.
+/// Without root the test is skipped, with a word.
+inline void in_namespace(const std::function<void()>& body) {
+    if (geteuid() != 0) {
+        WARN("skipped: a network namespace needs root");
+        return;
+    }
+    std::exception_ptr failure;
+    bool entered = true;
+    std::thread([&] {
+        if (unshare(CLONE_NEWNET) != 0) {
+            entered = false;
+            return;
+        }
+        try {
+            body();
+        } catch (...) {
+            failure = std::current_exception();
+        }
+    }).join();
+    if (!entered) WARN("skipped: this system allows no network namespace");
+    if (failure) std::rethrow_exception(failure);
+}
+
+/// Makes every write past `bytes` of any file fail with EFBIG while it lives: a disk that is full.
+class FullDisk {
+public:
+    explicit FullDisk(rlim_t bytes) {
+        signal(SIGXFSZ, SIG_IGN);
+        getrlimit(RLIMIT_FSIZE, &before_);
+        const rlimit limit{bytes, before_.rlim_max};
+        setrlimit(RLIMIT_FSIZE, &limit);
+    }
+    ~FullDisk() { setrlimit(RLIMIT_FSIZE, &before_); }
+    FullDisk(const FullDisk&) = delete;
+    FullDisk& operator=(const FullDisk&) = delete;
+
+private:
+    rlimit before_{};
+};
+
+/// A command in the namespace of the calling thread.
+inline void shell(const std::string& command) {
+    INFO(command);
+    REQUIRE(std::system(command.c_str()) == 0);
+}
+
+}  // namespace vmrouter::dhcp::test

@@ -1,0 +1,373 @@
+#include "dhcp/service.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <fstream>
+#include <set>
+
+#include "dhcp/journal.hpp"
+#include "dhcp/lease_file.hpp"
+#include "tests/unit/dhcp/service_support.hpp"
+
+using namespace vmrouter;
+using namespace vmrouter::dhcp;
+using namespace vmrouter::dhcp::test;
+
+namespace {
+
+const MacAddress guest = guest_mac(1);
+const MacAddress squatter = guest_mac(0xeeee);
+
+std::vector<Lease> leases_on_disk(Segment& segment) {
+    return load_leases(Paths::beside(segment.folder / "leases", segment.folder / "hostsfile"));
+}
+
+bool journal_has(Segment& segment, Ipv4 address) {
+    std::optional<Lease> last;
+    for (const auto& record : parse_journal(*read_file(segment.folder / "leases.journal")).records)
+        if (record.address == address) last = record.lease;
+    return last.has_value();
+}
+
+}  // namespace
+
+TEST_CASE("A new guest gets its lease after the probe and it is on disk when the ACK arrives") {
+    in_namespace([] {
+        Segment segment;
+        segment.guests->discover(guest);
+        const Heard offer = segment.next(guest);
+        CHECK(offer.message.type() == MessageType::Offer);
+        CHECK(offer.at >= Milliseconds{95});
+        CHECK(offer.at < Milliseconds{250});
+        const Ipv4 address = offer.message.yiaddr;
+        CHECK(segment.guests->asked() == std::vector<Ipv4>{address});
+        CHECK_FALSE(journal_has(segment, address));  // an offer is nothing to keep
+
+        bool known_first = false;
+        segment.observer.on_change = [&] {
+            known_first = journal_has(segment, address) && segment.guests->replies().empty();
+        };
+        segment.guests->request(guest, address);
+        const Heard ack = segment.next(guest);
+        CHECK(ack.message.type() == MessageType::Ack);
+        CHECK(known_first);  // on disk, then the firewall and DNS, then the guest
+        CHECK(journal_has(segment, address));
+        REQUIRE(segment.service->leases().size() == 1);
+        CHECK(segment.service->leases()[0].address == address);
+
+        segment.run(Milliseconds{30});
+        const auto line = *read_file(segment.folder / "leases");
+        CHECK(line == lease_line(segment.service->leases()[0]));
+        CHECK(segment.service->counters().acks == 1);
+    });
+}
+
+TEST_CASE("A guest that is known has its offer without a probe") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 address = segment.lease(guest);
+        segment.guests->asked();
+        segment.guests->discover(guest);
+        const Heard offer = segment.next(guest);
+        CHECK(offer.message.yiaddr == address);
+        CHECK(offer.at < Milliseconds{50});
+        CHECK(segment.guests->asked().empty());
+    });
+}
+
+TEST_CASE("Ten guests that boot at once have their offers within 300 ms") {
+    in_namespace([] {
+        Segment segment;
+        for (std::uint16_t i = 0; i < 10; ++i) segment.guests->discover(guest_mac(i));
+        const auto offers =
+            segment.run(Milliseconds{1000}, [](const std::vector<Heard>& all) { return all.size() >= 10; });
+        REQUIRE(offers.size() == 10);
+        std::set<Ipv4> addresses;
+        for (const auto& offer : offers) {
+            CHECK(offer.message.type() == MessageType::Offer);
+            CHECK(offer.at < Milliseconds{300});
+            addresses.insert(offer.message.yiaddr);
+        }
+        CHECK(addresses.size() == 10);
+    });
+}
+
+TEST_CASE("A squatter that answers after 80 ms makes the guest get another address") {
+    in_namespace([] {
+        Segment segment;
+        segment.guests->discover(guest);
+        segment.run(Milliseconds{80});
+        const auto asked = segment.guests->asked();
+        REQUIRE(asked.size() == 1);
+        segment.guests->claim(squatter, asked[0]);
+        const Heard offer = segment.next(guest);
+        CHECK(offer.message.type() == MessageType::Offer);
+        CHECK(offer.message.yiaddr != asked[0]);
+        const Lease* quarantined = segment.service->table().find(asked[0]);
+        REQUIRE(quarantined != nullptr);
+        CHECK(quarantined->state == LeaseState::Abandoned);
+        CHECK(segment.service->counters().conflicts == 1);
+    });
+}
+
+TEST_CASE("A squatter that answers after the offer makes the request fail and the next one succeed") {
+    in_namespace([] {
+        Segment segment;
+        segment.guests->discover(guest);
+        const Ipv4 taken = segment.next(guest).message.yiaddr;
+        segment.guests->claim(squatter, taken);
+        segment.run(Milliseconds{20});
+        segment.guests->request(guest, taken);
+        CHECK(segment.next(guest).message.type() == MessageType::Nak);
+        CHECK(segment.lease(guest) != taken);
+    });
+}
+
+TEST_CASE("The guest's own answer to the probe is no conflict") {
+    in_namespace([] {
+        Segment segment;
+        segment.guests->discover(guest);
+        segment.run(Milliseconds{20});
+        const auto asked = segment.guests->asked();
+        REQUIRE(asked.size() == 1);
+        segment.guests->claim(guest, asked[0]);
+        CHECK(segment.next(guest).message.yiaddr == asked[0]);
+    });
+}
+
+TEST_CASE("Leases survive a restart and keep their addresses") {
+    in_namespace([] {
+        Segment segment;
+        std::map<MacAddress, Ipv4> given;
+        for (std::uint16_t i = 0; i < 5; ++i) given[guest_mac(i)] = segment.lease(guest_mac(i));
+        segment.stop();
+        CHECK(leases_on_disk(segment).size() == 5);
+        const auto lines = parse_lease_file(*read_file(segment.folder / "leases"));
+        CHECK(lines.leases.size() == 5);
+
+        segment.start();
+        CHECK(segment.service->leases().size() == 5);
+        for (const auto& [mac, address] : given) {
+            segment.guests->renew(mac, address);
+            const Heard ack = segment.next(mac);
+            CHECK(ack.message.type() == MessageType::Ack);
+            CHECK(ack.message.yiaddr == address);
+        }
+    });
+}
+
+TEST_CASE("While the disk is full known guests renew and new ones are refused and then all is well again") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 known = segment.lease(guest);
+        segment.guests->discover(guest_mac(2));
+        const Ipv4 offered = segment.next(guest_mac(2)).message.yiaddr;
+        std::optional<FullDisk> full(std::in_place, 16);
+
+        segment.guests->request(guest_mac(2), offered);
+        CHECK(segment.silent(Milliseconds{100}));
+        const Lease* entry = segment.service->table().find(offered);
+        CHECK((entry == nullptr || entry->state == LeaseState::Offered));  // taken back
+        CHECK_FALSE(segment.service->health().storage_ok);
+        CHECK(segment.service->health().storage_error.find("File too large") != std::string::npos);
+
+        segment.guests->renew(guest, known);
+        CHECK(segment.next(guest).message.type() == MessageType::Ack);
+        segment.guests->discover(guest_mac(3));
+        CHECK(segment.silent());
+
+        full.reset();
+        segment.run(Milliseconds{5000}, [&](const auto&) { return segment.service->health().storage_ok; });
+        REQUIRE(segment.service->health().storage_ok);
+        const Ipv4 second = segment.lease(guest_mac(2));
+        CHECK(journal_has(segment, known));
+        CHECK(journal_has(segment, second));
+        CHECK(parse_journal(*read_file(segment.folder / "leases.journal")).bad.empty());
+    });
+}
+
+TEST_CASE("A clock that is set forward by a day while we run ends no lease") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 address = segment.lease(guest);
+        const Time before = *segment.service->leases()[0].expires;
+        segment.clock.offset = std::chrono::hours{24};
+        segment.guests->discover(guest_mac(2));  // anything that makes the server look at the clock
+        segment.next(guest_mac(2));
+        REQUIRE(segment.service->leases().size() == 1);
+        const Time after = *segment.service->leases()[0].expires;
+        CHECK(after - before > std::chrono::hours{23});
+        CHECK(after - before < std::chrono::hours{25});
+        segment.clock.offset = -std::chrono::hours{24};
+        segment.guests->renew(guest, address);
+        CHECK(segment.next(guest).message.type() == MessageType::Ack);
+        CHECK(*segment.service->leases()[0].expires < before);
+    });
+}
+
+TEST_CASE("A lease that ends leaves the files and the observer hears of it") {
+    in_namespace([] {
+        ServerConfig config = server_config();
+        config.lease_time = Seconds{1};
+        Segment segment(config);
+        const Ipv4 address = segment.lease(guest);
+        segment.observer.all.clear();
+        segment.run(Milliseconds{3500}, [&](const auto&) { return segment.service->leases().empty(); });
+        CHECK(segment.service->leases().empty());
+        segment.run(Milliseconds{1200});
+        REQUIRE_FALSE(segment.observer.all.empty());
+        CHECK(segment.observer.all[0].cause == Cause::Expire);
+        CHECK(read_file(segment.folder / "leases")->empty());
+        CHECK_FALSE(journal_has(segment, address));
+    });
+}
+
+TEST_CASE("The leases file is at most a second behind") {
+    in_namespace([] {
+        Segment segment;
+        for (std::uint16_t i = 0; i < 8; ++i) segment.lease(guest_mac(i));
+        segment.run(Milliseconds{1000});
+        CHECK(parse_lease_file(*read_file(segment.folder / "leases")).leases.size() == 8);
+    });
+}
+
+TEST_CASE("The leases file of dnsmasq is taken over and its guests keep their addresses") {
+    in_namespace([] {
+        Segment segment;
+        segment.stop();
+        std::filesystem::remove(segment.folder / "leases.journal");
+        const auto expires =
+            std::to_string(std::chrono::floor<Seconds>(segment.clock.now() + Seconds{3000}).time_since_epoch().count());
+        REQUIRE(replace_file(segment.folder / "leases",
+                             expires + " 52:54:00:00:00:01 192.168.100.77 vmA 01:52:54:00:00:00:01\n" + "nonsense\n" +
+                                 "duid 00:01:00:01:2c:5b:9d:52:52:54:00:12:34:56\n" + expires +
+                                 " 98765 fd00::1235 * 00:01:00:02\n"));
+        segment.start();
+        REQUIRE(segment.service->leases().size() == 1);
+        CHECK(segment.service->leases()[0].name == "vmA");
+        segment.guests->discover(guest);
+        CHECK(segment.next(guest).message.yiaddr == Ipv4(192, 168, 100, 77));
+        CHECK(read_file(segment.folder / "leases.bad")->find("nonsense\n") != std::string::npos);
+    });
+}
+
+TEST_CASE("A reservation in the hosts file counts as soon as the file is there") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 dynamic = segment.lease(guest);
+        std::ofstream(segment.folder / "hostsfile") << "52:54:00:00:00:01,192.168.100.200,web\n";
+        segment.run(Milliseconds{50});
+        CHECK(segment.service->reservations().entries().size() == 1);
+        segment.guests->renew(guest, dynamic);
+        CHECK(segment.next(guest).message.type() == MessageType::Nak);
+        CHECK(segment.lease(guest) == Ipv4(192, 168, 100, 200));
+        CHECK(segment.service->leases()[0].name == "web");
+    });
+}
+
+TEST_CASE("A pinned lease is a reservation and a dropped one is refused at its next renewal") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 address = segment.lease(guest);
+        REQUIRE(replace_file(segment.folder / "hostsfile", "# without a newline at its end"));
+        REQUIRE(segment.service->pin(address));
+        const auto* entry = segment.service->reservations().by_address(address);
+        REQUIRE(entry != nullptr);
+        CHECK(entry->macs.at(0).matches(HardwareAddress(guest)));
+        CHECK_FALSE(segment.service->pin(address));
+        CHECK_FALSE(segment.service->pin(Ipv4(192, 168, 100, 9)));
+
+        REQUIRE(segment.service->drop(address));
+        CHECK_FALSE(segment.service->drop(Ipv4(192, 168, 100, 9)));
+        segment.run(Milliseconds{20});
+        CHECK_FALSE(journal_has(segment, address));
+        segment.guests->renew(guest, address);
+        CHECK(segment.next(guest).message.type() == MessageType::Nak);
+    });
+}
+
+TEST_CASE("Another server on the segment is reported") {
+    in_namespace([] {
+        Segment segment;
+        Message offer;
+        offer.op = Message::reply;
+        offer.chaddr = HardwareAddress(guest);
+        offer.yiaddr = Ipv4(192, 168, 1, 5);
+        offer.options.add_u8(option::message_type, 2);
+        offer.options.add_ip(option::server_identifier, Ipv4(192, 168, 1, 1));
+        const auto frame = build_frame(squatter, MacAddress::broadcast(), Ipv4(192, 168, 1, 1), server_port,
+                                       Ipv4(255, 255, 255, 255), client_port, serialize(offer, Room{}).bytes);
+        const auto rogue = open_packet_socket(if_nametoindex("far"));
+        REQUIRE(rogue);
+        REQUIRE(send_frame(rogue->get(), frame) == 0);
+        segment.run(Milliseconds{50});
+        REQUIRE(segment.observer.servers.size() == 1);
+        CHECK(segment.observer.servers[0].mac == squatter);
+        CHECK(segment.observer.servers[0].server == Ipv4(192, 168, 1, 1));
+        CHECK(segment.observer.servers[0].offers == Ipv4(192, 168, 1, 5));
+    });
+}
+
+TEST_CASE("An interface that was made anew is served again without losing a lease") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 address = segment.lease(guest);
+        shell("ip link del near");
+        segment.guests.emplace("lo");
+        segment.run(Milliseconds{20});
+        CHECK(segment.observer.failures.size() == 1);
+        make_cable();
+        segment.guests.emplace("far");
+        segment.service->rebind(std::move(*open_sockets("near")));
+        segment.guests->renew(guest, address);
+        CHECK(segment.next(guest).message.type() == MessageType::Ack);
+        segment.lease(guest_mac(2));  // with a probe
+    });
+}
+
+TEST_CASE("A server without work does not wake up") {
+    in_namespace([] {
+        Segment segment;
+        segment.lease(guest);
+        segment.run(Milliseconds{1100});
+        for (int i = 0; i < 5; ++i) segment.guests->claim(squatter, Ipv4(192, 168, 100, 250));  // the segment's ARP
+        segment.io.restart();
+        CHECK(segment.io.run_for(Milliseconds{1500}) == 0);
+    });
+}
+
+TEST_CASE("An address behind a relay is probed by ICMP and a host that answers keeps it") {
+    in_namespace([] {
+        Segment segment;
+        const MacAddress relay = guest_mac(0xaaaa);
+        Message discover = segment.guests->message(MessageType::Discover, guest);
+        discover.giaddr = Ipv4(192, 168, 100, 250);
+        discover.hops = 1;
+        const auto payload = serialize(discover, Room{}).bytes;
+        const auto socket = open_packet_socket(if_nametoindex("far"));
+        REQUIRE(socket);
+        const auto all = FileDescriptor(::socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0x0008));
+        REQUIRE(send_frame(socket->get(), build_frame(relay, MacAddress::broadcast(), discover.giaddr, server_port,
+                                                      server_address, server_port, payload)) == 0);
+        segment.run(Milliseconds{30});
+        // The echo request goes to the relay's hardware address; answer it.
+        std::optional<Ipv4> asked;
+        std::array<std::uint8_t, 2048> buffer{};
+        for (;;) {
+            const auto got = recv(all.get(), buffer.data(), buffer.size(), 0);
+            if (got < 0) break;
+            if (buffer[23] != 1 || buffer[34] != 8 || buffer[5] != 0xaa) continue;
+            asked = Ipv4(buffer[30], buffer[31], buffer[32], buffer[33]);
+        }
+        REQUIRE(asked);
+        CHECK(segment.guests->asked().empty());
+        const auto replies = segment.run(Milliseconds{300}, [](const auto& heard) { return !heard.empty(); });
+        REQUIRE(replies.size() == 1);
+        CHECK(replies[0].datagram.destination == discover.giaddr);
+        CHECK(replies[0].datagram.destination_port == server_port);
+        CHECK(replies[0].datagram.ethernet_destination == relay);
+        CHECK(replies[0].message.yiaddr == *asked);
+    });
+}
