@@ -62,10 +62,7 @@ struct Cache::Entry {
         return static_cast<std::uint64_t>((now - stored).count()) / 1'000'000'000;
     }
     [[nodiscard]] bool lives(Monotonic now) const { return age(now) < lifetime; }
-    [[nodiscard]] bool is_for(const Question& question, Type asked, std::uint64_t asked_hash) const {
-        return hash == asked_hash && type == asked && dnssec_ok == question.dnssec_ok &&
-               checking_disabled == question.checking_disabled && equal_folded(name(), question.name.wire());
-    }
+    [[nodiscard]] bool is_validated_nothing() const { return type == every_type && authenticated; }
 };
 
 Cache::Cache(CacheLimits limits) : limits_(limits) {
@@ -77,22 +74,25 @@ Cache::~Cache() = default;
 
 std::size_t Cache::answer(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
                           std::size_t limit) {
-    Entry* entry = find(query.question, query.question.type, hash);
-    if (entry == nullptr || !entry->lives(now)) entry = find(query.question, every_type, hash);
-    if (entry == nullptr || !entry->lives(now)) {
+    const Bytes name = query.question.name.wire();
+    Entry* entry = find(query.question, name, query.question.type, hash);
+    if (entry == nullptr || !entry->lives(now)) entry = find(query.question, name, every_type, hash);
+    const bool here = entry != nullptr && entry->lives(now);
+    if (!here) entry = validated_nothing_ > 0 ? find_nothing_above(query.question, now) : nullptr;
+    if (entry == nullptr) {
         ++statistics_.misses;
         return 0;
     }
     ++statistics_.hits;
     const Age age{.seconds = static_cast<std::uint32_t>(entry->age(now)), .cached = true};
-    return reply(*entry, query, age, out, limit);
+    return here ? reply(*entry, query, age, out, limit) : reply_below(*entry, query, age, out, limit);
 }
 
 std::size_t Cache::answer_stale(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
                                 std::size_t limit) {
     Entry* best = nullptr;
     for (const Type type : {query.question.type, every_type}) {
-        Entry* entry = find(query.question, type, hash);
+        Entry* entry = find(query.question, query.question.name.wire(), type, hash);
         if (entry == nullptr || entry->age(now) >= std::uint64_t{entry->lifetime} + limits_.stale_window) continue;
         if (best == nullptr || entry->lives(now)) best = entry;
         if (best->lives(now)) break;
@@ -131,7 +131,8 @@ void Cache::store(const Question& question, const Answer& answer, Monotonic now)
     entry.authenticated = answer.authenticated;
     entry.negative = answer.negative;
     if (entry.cost() > limits_.bytes / 4) return;
-    if (Entry* old = find(question, type, entry.hash)) remove(static_cast<std::uint32_t>(old - entries_.data()));
+    if (Entry* old = find(question, question.name.wire(), type, entry.hash))
+        remove(static_cast<std::uint32_t>(old - entries_.data()));
     fill(entry, answer);
     insert(std::move(entry), now);
 }
@@ -165,6 +166,7 @@ void Cache::insert(Entry&& entry, Monotonic now) {
     }
     entry.next = head;
     head = index;
+    validated_nothing_ += entry.is_validated_nothing() ? 1 : 0;
     entries_[index] = std::move(entry);
     link_newest(index);
     ++size_;
@@ -177,7 +179,7 @@ void Cache::flush() {
     entries_.shrink_to_fit();
     std::fill(buckets_.begin(), buckets_.end(), none);
     free_ = newest_ = oldest_ = none;
-    size_ = bytes_ = 0;
+    size_ = bytes_ = validated_nothing_ = 0;
 }
 
 void Cache::flush_negative() {
@@ -191,20 +193,49 @@ void Cache::flush(const Name& zone) {
     });
 }
 
-Cache::Entry* Cache::find(const Question& question, Type type, std::uint64_t hash) {
-    for (std::uint32_t at = buckets_[hash & (buckets_.size() - 1)]; at != none; at = entries_[at].next)
-        if (entries_[at].is_for(question, type, hash)) return &entries_[at];
+Cache::Entry* Cache::find(const Question& question, Bytes name, Type type, std::uint64_t hash) {
+    for (std::uint32_t at = buckets_[hash & (buckets_.size() - 1)]; at != none; at = entries_[at].next) {
+        Entry& entry = entries_[at];
+        if (entry.hash == hash && entry.type == type && entry.dnssec_ok == question.dnssec_ok &&
+            entry.checking_disabled == question.checking_disabled && equal_folded(entry.name(), name))
+            return &entry;
+    }
+    return nullptr;
+}
+
+/// A validated NXDOMAIN of a name above this one.
+Cache::Entry* Cache::find_nothing_above(const Question& question, Monotonic now) {
+    const Suffixes suffixes(question.name);
+    for (std::size_t i = 1; i < suffixes.labels(); ++i) {
+        Entry* entry = find(question, suffixes.wire(i), every_type, suffixes.hash(i));
+        if (entry != nullptr && entry->is_validated_nothing() && entry->lives(now)) return entry;
+    }
     return nullptr;
 }
 
 std::size_t Cache::reply(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out,
                          std::size_t limit) {
-    const auto index = static_cast<std::uint32_t>(&entry - entries_.data());
-    if (index != newest_) {
-        unlink(index);
-        link_newest(index);
-    }
+    use(entry);
     return write_answer(entry.view(), query, age, out, limit);
+}
+
+/// The question is longer than the one that was kept, so the message is written anew around it.
+std::size_t Cache::reply_below(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out,
+                               std::size_t limit) {
+    use(entry);
+    if (!rewrite(
+            entry.view().wire, query.question, [](const Record&) { return true; }, below_))
+        return 0;
+    below_.rcode = entry.rcode;
+    below_.authenticated = entry.authenticated;
+    return write_answer(below_.view(), query, age, out, limit);
+}
+
+void Cache::use(Entry& entry) {
+    const auto index = static_cast<std::uint32_t>(&entry - entries_.data());
+    if (index == newest_) return;
+    unlink(index);
+    link_newest(index);
 }
 
 void Cache::link_newest(std::uint32_t index) {
@@ -232,6 +263,7 @@ void Cache::remove(std::uint32_t index) {
     while (*at != index) at = &entries_[*at].next;
     *at = entry.next;
     unlink(index);
+    validated_nothing_ -= entry.is_validated_nothing() ? 1 : 0;
     --size_;
     bytes_ -= entry.cost();
     entry.block.reset();

@@ -66,7 +66,11 @@ private:
     struct Entry;
     static constexpr std::uint32_t none = 0xffffffff;
 
-    Entry* find(const Question& question, Type type, std::uint64_t hash);
+    Entry* find(const Question& question, Bytes name, Type type, std::uint64_t hash);
+    Entry* find_nothing_above(const Question& question, Monotonic now);
+    std::size_t reply_below(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out,
+                            std::size_t limit);
+    void use(Entry& entry);
     std::size_t reply(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out, std::size_t limit);
     void fill(Entry& entry, const Answer& answer) const;
     void insert(Entry&& entry, Monotonic now);
@@ -86,6 +90,8 @@ private:
     std::uint32_t oldest_ = none;
     std::size_t size_ = 0;
     std::size_t bytes_ = 0;
+    std::size_t validated_nothing_ = 0;  ///< entries that speak for the names below them
+    Answer below_;                       ///< such an entry's message, for another name
 };
 
 }  // namespace vmrouter::dns

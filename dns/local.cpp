@@ -397,6 +397,9 @@ Local::Step Local::answer_special(const Asked& asked) const {
         }
         case ZoneKind::Absent:
             return asked.negative(Verdict::Special, Rcode::NxDomain, asked.zone_at, special_ttl);
+        case ZoneKind::Resolver:
+            if (at_apex) return asked.apex(Verdict::Special, special_ttl);
+            return asked.negative(Verdict::Special, Rcode::NoError, asked.zone_at, special_ttl);
         case ZoneKind::Ipv4Only: {
             if (!at_apex) return asked.negative(Verdict::Special, Rcode::NxDomain, asked.zone_at, special_ttl);
             if (!asked.wants(Type::A)) return asked.apex(Verdict::Special, special_ttl);

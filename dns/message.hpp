@@ -164,8 +164,8 @@ inline std::size_t write_error(const Query& query, Rcode rcode, std::span<std::u
     return write_bare(query, {.rcode = rcode}, out, ede);
 }
 
-/// A reply of our own, record by record, with compression. What does not fit into `limit` turns the whole into a
-/// truncated one. No allocation.
+/// A reply of our own, record by record; names that end the question are compressed. What does not fit into `limit`
+/// turns the whole into a truncated one. No allocation.
 class Reply {
 public:
     /// `out` must have room for `limit` bytes; `limit` is udp_limit(query), or 65535 over TCP.
@@ -198,12 +198,10 @@ private:
     const Query& query_;
     std::span<std::uint8_t> out_;
     Writer writer_;
-    Compressor names_;
     Rcode rcode_ = Rcode::NoError;
     std::optional<Ede> ede_;
     bool authoritative_ = false;
     bool in_authority_ = false;
-    bool question_remembered_ = false;
     std::uint16_t answers_ = 0;
     std::uint16_t authorities_ = 0;
     std::size_t rdata_ = 0;

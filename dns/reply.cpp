@@ -20,10 +20,7 @@ void write_text(Writer& writer, std::string_view text) {
     writer.text(text);
 }
 
-const Name& nobody_invalid() {
-    static const Name name = *Name::parse("nobody.invalid");
-    return name;
-}
+constexpr std::string_view nobody_invalid("\006nobody\007invalid\000", 16);
 
 }  // namespace
 
@@ -35,14 +32,12 @@ Reply::Reply(const Query& query, std::span<std::uint8_t> out, std::size_t limit)
     writer_.u16(static_cast<std::uint16_t>(query.question.klass));
 }
 
+/// The owner is the question's name or a zone above it in nearly every record of ours; the rest is written in full.
 void Reply::write_name(const Name& name) {
-    if (&name == &query_.question.name) {  // the owner of nearly every record
-        writer_.u16(0xc000 | header_size);
-        return;
-    }
-    if (!question_remembered_) names_.remember(query_.question.name, header_size);
-    question_remembered_ = true;
-    names_.write(writer_, name);
+    const Name& asked = query_.question.name;
+    if (&name != &asked && !asked.is_under(name)) return writer_.bytes(name.wire());
+    if (name.is_root()) return writer_.u8(0);
+    writer_.u16(static_cast<std::uint16_t>(0xc000 | (header_size + asked.size() - name.size())));
 }
 
 void Reply::begin(const Name& owner, Type type, std::uint32_t ttl) {
@@ -100,7 +95,7 @@ void Reply::hinfo(const Name& owner, std::uint32_t ttl, std::string_view cpu, st
 void Reply::soa(const Name& zone, std::uint32_t ttl, std::uint32_t minimum) {
     begin(zone, Type::Soa, ttl);
     write_name(zone);
-    write_name(nobody_invalid());
+    writer_.text(nobody_invalid);
     writer_.u32(1);  // serial, refresh, retry, expire: nobody transfers these zones
     writer_.u32(3600);
     writer_.u32(1200);

@@ -187,7 +187,9 @@ std::size_t write_answer(const AnswerView& answer, const Query& query, const Age
                      .authenticated = answer.authenticated,
                      .rcode = answer.rcode};
     limit = std::min(limit, out.size());
-    const std::size_t opt = query.edns ? opt_size : 0;
+    // Over TCP there is nothing larger to fall back to: there an OPT without room is left out.
+    const bool has_opt = query.edns && (limit < max_message_size || answer.wire.size() + opt_size <= limit);
+    const std::size_t opt = has_opt ? opt_size : 0;
     if (answer.truncated || answer.wire.size() + opt > limit) {
         flags.truncated = true;
         return write_bare(query, flags, out);
@@ -196,7 +198,7 @@ std::size_t write_answer(const AnswerView& answer, const Query& query, const Age
     Writer writer(out);
     writer.u16(query.id);
     writer.u16(reply_flags(query, flags));
-    const auto additionals = static_cast<std::uint16_t>((out[10] << 8 | out[11]) + (query.edns ? 1 : 0));
+    const auto additionals = static_cast<std::uint16_t>((out[10] << 8 | out[11]) + (has_opt ? 1 : 0));
     out[10] = static_cast<std::uint8_t>(additionals >> 8);
     out[11] = static_cast<std::uint8_t>(additionals);
     const Bytes name = query.question.name.wire();
@@ -209,7 +211,7 @@ std::size_t write_answer(const AnswerView& answer, const Query& query, const Age
         const std::uint32_t ttl = load32(out.data() + offset);
         store32(out.data() + offset, age.ttl.value_or(ttl - std::min(ttl, age.seconds)));
     }
-    if (!query.edns) return answer.wire.size();
+    if (!has_opt) return answer.wire.size();
     const bool room_for_ede = answer.wire.size() + opt_size + 6 <= limit;
     Writer tail(out.subspan(answer.wire.size()));
     write_reply_opt(query, answer.rcode, room_for_ede ? age.ede : std::nullopt, tail);

@@ -46,7 +46,8 @@ std::vector<Zone> special_zones() {
     const auto add = [&zones](const std::string& name, ZoneKind kind) { zones.push_back({must_parse(name), kind}); };
     add("localhost", ZoneKind::Localhost);
     for (const char* name : {"invalid", "test", "local", "onion", "alt"}) add(name, ZoneKind::Absent);
-    for (const char* name : {"home.arpa", "resolver.arpa", "service.arpa"}) add(name, ZoneKind::Empty);
+    for (const char* name : {"home.arpa", "service.arpa"}) add(name, ZoneKind::Empty);
+    add("resolver.arpa", ZoneKind::Resolver);
     add("ipv4only.arpa", ZoneKind::Ipv4Only);
 
     for (const char* name :

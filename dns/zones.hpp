@@ -19,6 +19,7 @@ enum class ZoneKind : std::uint8_t {
     Absent,     ///< it and everything under it does not exist, SOA included (nss-mdns asks for the SOA of "local")
     Empty,      ///< a locally served empty zone (RFC 6303 section 3); DS belongs to its parent and is asked there
     Reverse,    ///< the same, of private addresses
+    Resolver,   ///< resolver.arpa: no data at any name of it (RFC 9462 section 6.4)
     Ipv4Only,   ///< ipv4only.arpa (RFC 8880)
 };
 

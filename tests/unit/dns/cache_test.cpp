@@ -128,6 +128,34 @@ TEST_CASE("An NXDOMAIN speaks for every type of its name and shows the SOA minim
     CHECK_FALSE(f.find(edns_query("no.example", Type::A, true)));
 }
 
+TEST_CASE("A validated NXDOMAIN speaks for the names below it and an unsigned one does not") {
+    Fixture f;
+    const Query asked = query("no.example");
+    const auto nothing = [&](std::uint16_t flags) {
+        return answer_of(asked.question, Builder(0x1234, flags)
+                                             .question("no.example", Type::A)
+                                             .authority("example", Type::Soa, 300, soa("ns.no.example", 300))
+                                             .authority("nm.example", Type::Nsec, 300, target("np.example")));
+    };
+    f.cache.store(asked.question, nothing(0x8183), start);
+    CHECK_FALSE(f.find(query("a.no.example")));
+    f.cache.store(asked.question, nothing(0x81a3), start);
+    const auto seen = f.find(query("A.b.NO.example", Type::Txt), start + 10s);
+    REQUIRE(seen);
+    CHECK(seen->rcode == Rcode::NxDomain);
+    CHECK(seen->qname == "A.b.NO.example");
+    REQUIRE(seen->items.size() == 2);
+    CHECK(seen->items[0].owner == "example");
+    CHECK(seen->items[0].ttl == 290);
+    CHECK(seen->items[1].owner == "nm.example");
+    CHECK_FALSE(f.find(query("ano.example")));
+    CHECK_FALSE(f.find(query("example")));
+    CHECK_FALSE(f.find(edns_query("a.no.example", Type::A, true)));
+    CHECK_FALSE(f.find(query("a.no.example"), start + 300s));
+    f.cache.flush_negative();
+    CHECK_FALSE(f.find(query("a.no.example")));
+}
+
 TEST_CASE("An NXDOMAIN at the end of a CNAME is about another name") {
     Fixture f;
     const Query asked = query("a.example");

@@ -451,3 +451,17 @@ TEST_CASE("A response of 64 kilobytes is checked and answered over TCP") {
     CHECK(reply(answer, query("a.example", Type::Txt)).items.size() == 230);
     CHECK(reply(answer, query("a.example", Type::Txt), {}, 1232).tc());
 }
+
+TEST_CASE("The largest message goes over TCP without its OPT rather than truncated") {
+    Builder builder = Builder(0x1234, noerror).question("a.example", Type::Txt);
+    const Packet head = builder;
+    const std::size_t fixed = 11 + 10;  // of a record: owner, type, class, TTL and length
+    builder.answer("a.example", Type::Txt, 60, Packet(max_message_size - head.size() - fixed, 'x'));
+    const Packet packet = builder;
+    REQUIRE(packet.size() == max_message_size);
+    const Answer answer = checked(ask("a.example", Type::Txt), packet);
+    const Seen seen = reply(answer, edns_query("a.example", Type::Txt));
+    CHECK_FALSE(seen.tc());
+    CHECK_FALSE(seen.has_opt);
+    CHECK(seen.items.size() == 1);
+}
