@@ -1,0 +1,174 @@
+#include "src/managers/managers.hpp"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "src/base/file.hpp"
+#include "src/base/text.hpp"
+
+namespace vmrouter::managers {
+namespace {
+
+bool exists(const std::string& path) {
+    return access(path.c_str(), F_OK) == 0;
+}
+
+/// Before the file that matches the link now, which the administrator has called "10-..." or later.
+std::string networkd_path(const Places& places, std::string_view instance) {
+    return places.networkd_files + "/00-vmrouter-" + std::string(instance) + ".network";
+}
+
+std::string network_manager_path(const Places& places, std::string_view instance) {
+    return places.network_manager_files + "/90-vmrouter-" + std::string(instance) + ".conf";
+}
+
+/// The folders that are missing on the way to `path`, outermost first.
+std::vector<std::string> missing_folders(std::string path) {
+    std::vector<std::string> missing;
+    for (; !path.empty() && !exists(path); path.resize(path.rfind('/'))) missing.insert(missing.begin(), path);
+    return missing;
+}
+
+Result<void> make_recorded_folders(Changes& changes, const std::string& path) {
+    for (const std::string& folder : missing_folders(path)) {
+        if (auto noted = changes.record(CreatedFolder{folder}); !noted) return noted;
+        if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
+            return Failure{system_error("cannot create the folder", errno, folder)};
+    }
+    return {};
+}
+
+/// Whether the file had to be written: it was not there, or said something else.
+Result<bool> write_if_different(const std::string& path, const std::string& content) {
+    const auto present = read_own_file(path);
+    if (!present) return Failure{present.error()};
+    if (*present == content) return false;
+    if (auto written = replace_file_unsynced(path, content); !written) return Failure{std::move(written).error()};
+    return true;
+}
+
+Error failed(std::string what, const Output& output, std::string_view program, std::string hint) {
+    const std::string said = escape(trim(output.text));
+    return {std::move(what) + (said.empty() ? "" : ": " + said), std::string(program), std::move(hint)};
+}
+
+Result<void> set_managed(Runner& runner, const std::string& link, bool managed) {
+    const auto output = runner.run({"nmcli", "device", "set", link, "managed", managed ? "yes" : "no"});
+    if (!output) return Failure{output.error()};
+    if (output->status == 0) return {};
+    return Failure{failed(managed ? "cannot give " + link + " back" : "cannot be told to leave " + link + " alone",
+                          *output, kNetworkManager,
+                          managed ? "nmcli device set " + link + " managed yes" : std::string())};
+}
+
+}  // namespace
+
+std::optional<bool> network_manager_manages(Runner& runner, const std::string& link) {
+    // "100 (connected)", "10 (unmanaged)"
+    const auto output = runner.run({"nmcli", "-g", "GENERAL.STATE", "device", "show", link});
+    if (!output || output->status != 0) return std::nullopt;
+    const auto state = parse_number(split(trim(output->text), ' ').front());
+    if (!state) return std::nullopt;
+    return *state != 10;
+}
+
+std::string network_manager_file(std::string_view instance, std::span<const std::string> links) {
+    std::string text =
+        "# Written by vmrouter; removed when it ends.\n[device-vmrouter-" + std::string(instance) + "]\nmatch-device=";
+    for (const std::string& link : links) text += (&link == links.data() ? "" : ",") + ("interface-name:" + link);
+    return text + "\nmanaged=0\n";
+}
+
+std::string networkd_file(std::span<const std::string> links) {
+    std::string text = "# Written by vmrouter; removed when it ends.\n[Match]\nName=";
+    for (const std::string& link : links) text += (&link == links.data() ? "" : " ") + link;
+    return text + "\n\n[Link]\nUnmanaged=yes\n";
+}
+
+std::vector<Error> Managers::leave_alone(Changes& changes, std::string_view instance,
+                                         std::span<const std::string> links) {
+    const auto all = processes(places_.proc);
+    auto errors = tell_network_manager(changes, instance, links, is_running(all, kNetworkManager));
+    auto more = tell_networkd(changes, instance, links, is_running(all, kNetworkd));
+    errors.insert(errors.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
+    return errors;
+}
+
+std::vector<Error> Managers::tell_network_manager(Changes& changes, std::string_view instance,
+                                                  std::span<const std::string> links, bool running) {
+    std::vector<Error> errors;
+    if (!running && !exists(places_.network_manager)) return errors;
+    const auto write_file = [&]() -> Result<void> {
+        if (auto made = make_recorded_folders(changes, places_.network_manager_files); !made) return made;
+        const auto path = network_manager_path(places_, instance);
+        if (auto noted = changes.record(CreatedFile{path}); !noted) return noted;
+        const auto written = write_if_different(path, network_manager_file(instance, links));
+        return written ? Result<void>{} : Failure{written.error()};
+    };
+    if (auto written = write_file(); !written) errors.push_back(std::move(written).error());
+    if (!running) return errors;
+
+    for (const std::string& link : links) {
+        if (network_manager_manages(runner_, link) != true) continue;
+        auto told = changes.record(ToldProgram{std::string(kNetworkManager), link, "managed"});
+        if (told) told = set_managed(runner_, link, false);
+        if (!told) errors.push_back(std::move(told).error());
+    }
+    return errors;
+}
+
+std::vector<Error> Managers::tell_networkd(Changes& changes, std::string_view instance,
+                                           std::span<const std::string> links, bool running) {
+    if (!running && !exists(places_.systemd)) return {};
+    const auto tell = [&]() -> Result<void> {
+        if (auto made = make_recorded_folders(changes, places_.networkd_files); !made) return made;
+        if (auto noted = changes.record(ToldProgram{std::string(kNetworkd), std::string(instance), {}}); !noted)
+            return noted;
+        const auto written = write_if_different(networkd_path(places_, instance), networkd_file(links));
+        if (!written) return Failure{written.error()};
+        return *written && running ? reload_networkd() : Result<void>{};
+    };
+    std::vector<Error> errors;
+    if (auto told = tell(); !told) errors.push_back(std::move(told).error());
+    return errors;
+}
+
+Result<void> Managers::reload_networkd() {
+    const auto output = runner_.run({"networkctl", "reload"});
+    if (!output) return Failure{output.error()};
+    if (output->status == 0) return {};
+    return Failure{failed("cannot be told to read its files again", *output, kNetworkd, "run: networkctl reload")};
+}
+
+Result<void> Managers::undo(const ToldProgram& told) {
+    if (told.program == kNetworkManager) {
+        if (network_manager_manages(runner_, told.link) != false) return {};  // gone, or managed again by somebody
+        return set_managed(runner_, told.link, true);
+    }
+    const auto path = networkd_path(places_, told.link);
+    if (unlink(path.c_str()) != 0) {
+        if (errno == ENOENT || errno == ENOTDIR) return {};
+        return Failure{system_error("cannot remove the file", errno, path)};
+    }
+    return is_running(processes(places_.proc), kNetworkd) ? reload_networkd() : Result<void>{};
+}
+
+std::vector<Error> Managers::obstacles(std::string_view link) const {
+    std::vector<Error> found;
+    const std::string name(link);
+    for (const Process& client : dhcp_clients(processes(places_.proc), link)) {
+        found.push_back({client.program + " (pid " + std::to_string(client.pid) + ") asks for an address on " + name +
+                             " and may take ours away",
+                         name, "stop it: ifdown " + name + ", or kill " + std::to_string(client.pid)});
+    }
+    for (const std::string& mention : ifupdown_mentions(link)) {
+        found.push_back({"ifupdown configures " + name + " as well", mention,
+                         "remove it there, or make it: iface " + name + " inet manual"});
+    }
+    return found;
+}
+
+}  // namespace vmrouter::managers
