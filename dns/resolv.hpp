@@ -1,23 +1,16 @@
 #pragma once
 
-// The host's resolv.conf: read, and followed. The file is usually the end of a chain of symbolic links
-// (/etc/resolv.conf -> ../run/systemd/resolve/stub-resolv.conf), any part of which may be missing, dangling, replaced
-// by rename or rewritten in place. Every folder that a look-up of the path goes through is watched for the one name
-// that matters in it, and the file at the end for writes; after an event the chain is walked anew. Nothing polls.
+// The host's resolv.conf: read, and followed.
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
-#include <asio/posix/stream_descriptor.hpp>
-#include <asio/steady_timer.hpp>
-#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "dns/endpoint.hpp"
-#include "src/base/file.hpp"
+#include "dns/file_watcher.hpp"
 #include "src/base/result.hpp"
 
 namespace vmrouter::dns {
@@ -42,36 +35,23 @@ ResolvConf read_resolv_conf(const std::string& path);
 /// Follows one resolv.conf. At most one coroutine waits at a time.
 class ResolvWatcher {
 public:
-    /// Starts to watch. Without inotify (limit reached) current() works and changed() never completes; the error says
-    /// which limit to raise.
+    /// Starts to watch. Without inotify (a limit is reached) current() works, and only nudge() is noticed.
     ResolvWatcher(asio::any_io_executor executor, std::string path);
 
-    [[nodiscard]] const std::optional<Error>& error() const { return error_; }
+    [[nodiscard]] const std::optional<Error>& error() const { return file_.error(); }
     [[nodiscard]] const ResolvConf& current() const { return current_; }
 
-    /// Waits until the name servers or search domains differ from current(), and returns the new ones: at most 0.6
-    /// seconds after the file changed, and not in the middle of a rewrite. Ends with operation_aborted after close().
+    /// Waits until the name servers or search domains differ from current(), and returns the new ones: at most 0.9
+    /// seconds after the file changed, and not in the middle of a rewrite. Throws operation_aborted after close().
     asio::awaitable<ResolvConf> changed();
 
     /// Looks again, as if an event had come (a link changed, SIGHUP).
-    void nudge();
-    void close();
+    void nudge() { file_.nudge(); }
+    void close() { file_.close(); }
 
 private:
-    void watch_chain();
-    void watch_folder(const std::string& folder, const std::string& name);
-    void watch_file(const std::string& path);
-    bool drain();
-    asio::awaitable<bool> wait_for_event(std::chrono::milliseconds limit);
-
-    std::string path_;
-    asio::posix::stream_descriptor inotify_;
-    asio::steady_timer settle_;
-    std::optional<Error> error_;
+    FileWatcher file_;
     ResolvConf current_;
-    std::unordered_map<int, std::vector<std::string>> names_;  ///< by watch: names that matter; empty: every event does
-    bool nudged_ = false;
-    bool closed_ = false;
 };
 
 }  // namespace vmrouter::dns

@@ -408,6 +408,30 @@ TEST_CASE("what is out when the upstreams go is cancelled") {
     lab.run(50ms);
 }
 
+TEST_CASE("a server may have an IPv6 address") {
+    Lab lab(0);
+    asio::ip::udp::socket socket{lab.io};
+    asio::error_code error;
+    socket.open(asio::ip::udp::v6());
+    socket.bind({asio::ip::address_v6::loopback(), 0}, error);
+    if (error) return;  // a machine without IPv6
+    std::array<std::uint8_t, 512> buffer;
+    asio::ip::udp::endpoint from;
+    socket.async_receive_from(asio::buffer(buffer), from, [&](const asio::error_code&, std::size_t size) {
+        const auto packet = make_response(Bytes{buffer}.first(size));
+        socket.send_to(asio::buffer(packet), from);
+    });
+    UpstreamConfig config;
+    config.servers = {*Endpoint::parse("[::1]:" + std::to_string(socket.local_endpoint().port()))};
+    lab.upstream->configure(config);
+    CHECK(lab.exchange().status == Outcome::Status::Answered);
+    config.servers = {*Endpoint::parse("fe80::1%no-such-if")};
+    lab.upstream->configure(config);
+    const auto result = lab.exchange();
+    CHECK(result.status == Outcome::Status::Unreachable);
+    CHECK(result.took < 200ms);
+}
+
 TEST_CASE("a query leaves by its device or not at all") {
     Lab lab(1);
     auto config = lab.upstream->config();

@@ -1,0 +1,50 @@
+#pragma once
+
+// The big block lists: files in hosts format, a million lines each perhaps, read at start and again when they change. A
+// list is read in slices between which queries are answered; the old one serves until the new one is complete.
+
+#include <asio/any_io_executor.hpp>
+#include <asio/awaitable.hpp>
+#include <functional>
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dns/blocklist.hpp"
+#include "dns/file_watcher.hpp"
+
+namespace vmrouter::dns {
+
+/// What reading the files came to.
+struct ListReport {
+    std::size_t names = 0;
+    std::size_t bad_lines = 0;
+    std::vector<std::string> errors;  ///< of files that could not be read; the others count
+};
+
+class ListKeeper {
+public:
+    /// Called with every complete list, the first one included.
+    using Loaded = std::function<void(std::shared_ptr<const Blocklist>, const ListReport&)>;
+
+    ListKeeper(asio::any_io_executor executor, std::vector<std::string> paths, Loaded loaded);
+    ~ListKeeper();
+    ListKeeper(const ListKeeper&) = delete;
+    ListKeeper& operator=(const ListKeeper&) = delete;
+
+    /// Reads the files, and goes on to do so whenever one changes.
+    void start();
+    /// Reads them all again (SIGHUP).
+    void reload();
+
+private:
+    struct State;
+    static asio::awaitable<void> follow(std::shared_ptr<State> state, FileWatcher* file);
+    static asio::awaitable<void> load(std::shared_ptr<State> state);
+    static void request(const std::shared_ptr<State>& state);
+
+    std::shared_ptr<State> state_;  ///< shared with the coroutines, which may end later
+};
+
+}  // namespace vmrouter::dns
