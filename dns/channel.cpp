@@ -113,7 +113,7 @@ void Engine::settle() {
         batch_.swap(ended_);
         batch_responses_.swap(responses_);
         for (const auto& one : batch_)
-            one.attempt->ended(one.ending, Bytes{batch_responses_}.subspan(one.offset, one.size));
+            one.attempt->ended(one.ending, std::span{batch_responses_}.subspan(one.offset, one.size));
         batch_.clear();
         batch_responses_.clear();
     }
@@ -204,6 +204,7 @@ void Channel::query_ended(void* context, int status, int /*timeouts*/, unsigned 
     auto ending = ending_of(status);
     const Bytes bytes = response != nullptr && size > 0 ? Bytes{response, static_cast<std::size_t>(size)} : Bytes{};
     if (ending == Ending::Answered && bytes.size() < header_size) ending = Ending::Refused;
+    if (ending == Ending::Refused && channel.tcp_) ending = Ending::Broken;
     channel.engine_.note(std::move(attempt), ending, bytes);
     if (ending != Ending::Cancelled) channel.pool_.after_end(channel);
 }
@@ -212,7 +213,9 @@ void Channel::query_ended(void* context, int status, int /*timeouts*/, unsigned 
 // servers get their scope, and what c-ares would ask the kernel in vain is not asked.
 
 ares_socket_t Channel::open_socket(int domain, int type, int protocol, void* self) {
-    const auto& device = static_cast<Channel*>(self)->pool_.device_;
+    auto& channel = *static_cast<Channel*>(self);
+    const auto& device = channel.pool_.device_;
+    channel.tcp_ |= type == SOCK_STREAM;
     const int fd = ::socket(domain, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol);
     if (fd < 0 || device.empty()) return fd;
     if (::setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device.data(), static_cast<socklen_t>(device.size())) == 0)
@@ -335,7 +338,8 @@ void ChannelPool::after_send(Channel& channel) {
 void ChannelPool::after_end(Channel& channel) {
     --out_;
     if (channel.out() == 0) {
-        channel.sent_ = 0;  // c-ares closes the socket now
+        channel.sent_ = 0;  // c-ares closes the sockets now
+        channel.tcp_ = false;
         if (channel.spoilt_)
             discard(channel);
         else

@@ -19,6 +19,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,6 +38,7 @@ class ChannelPool;
 enum class Ending : std::uint8_t {
     Answered,   ///< with a response to our question that carries our id; any rcode
     Refused,    ///< nobody listens there or no way leads there (ICMP, no route, interface gone)
+    Broken,     ///< the answer was to be fetched over TCP, and that failed
     Silent,     ///< nothing came in `Channel::patience`
     Cancelled,  ///< the channel was destroyed
 };
@@ -45,8 +47,8 @@ enum class Ending : std::uint8_t {
 class Attempt {
 public:
     virtual ~Attempt() = default;
-    /// Called exactly once, never from inside send(). `response` is gone afterwards.
-    virtual void ended(Ending ending, Bytes response) = 0;
+    /// Called exactly once, never from inside send(). `response` may be written to and is gone afterwards.
+    virtual void ended(Ending ending, std::span<std::uint8_t> response) = 0;
 
 private:
     friend class Channel;
@@ -139,6 +141,7 @@ private:
     ares_channel ares_ = nullptr;
     std::vector<std::uint16_t> ids_;  ///< of the queries that are out
     std::size_t sent_ = 0;            ///< since the socket was opened
+    bool tcp_ = false;                ///< a TCP socket is or was open since the channel was last idle
     bool received_ = false;           ///< in this process(): one datagram was read already
     bool spoilt_ = false;             ///< c-ares has switched EDNS off in it; not to be used again
     bool shares_ = false;             ///< is in the pool's sharing_ list

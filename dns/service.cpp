@@ -55,18 +55,22 @@ struct Service::Waiter {
 
 /// One question that is out, and all who want to know.
 struct Service::Flight {
-    Flight(const Question& asked, std::uint64_t hash_of_name, Upstream& whom)
-        : question(asked), name_hash(hash_of_name), hash(flight_hash(hash_of_name, asked)), group(whom) {
-        std::array<std::uint8_t, header_size + Name::max_size + 4 + opt_size> buffer;
-        const auto size = write_upstream_query(asked, 0, buffer);
-        assert(size > 0);
-        query.assign(buffer.begin(), buffer.begin() + static_cast<std::ptrdiff_t>(size));
+    Flight(const Question& asked, std::uint64_t hash_of_name, Upstream& whom) { board(asked, hash_of_name, whom); }
+
+    void board(const Question& asked, std::uint64_t hash_of_name, Upstream& whom) {
+        question = asked;
+        name_hash = hash_of_name;
+        hash = flight_hash(hash_of_name, asked);
+        group = &whom;
+        query.resize(header_size + Name::max_size + 4 + opt_size);
+        query.resize(write_upstream_query(asked, 0, query));
+        waiters.clear();
     }
 
     Question question;
-    std::uint64_t name_hash;
-    std::uint64_t hash;
-    Upstream& group;
+    std::uint64_t name_hash = 0;
+    std::uint64_t hash = 0;
+    Upstream* group = nullptr;
     std::vector<std::uint8_t> query;  ///< as it goes upstream; its id is 0
     std::vector<Waiter> waiters;
 };
@@ -95,6 +99,11 @@ struct Service::FlightEqual {
     bool operator()(const std::unique_ptr<Flight>& flight, const FlightKey& key) const { return (*this)(key, flight); }
 };
 
+struct Service::Spare {
+    static constexpr std::size_t most = 64;
+    std::vector<Flights::node_type> flights;
+};
+
 Service::Service(asio::any_io_executor executor, FileDescriptor udp, FileDescriptor tcp, ServiceConfig config,
                  Names& names, Observer& observer, Random& random)
     : executor_(executor),
@@ -105,6 +114,7 @@ Service::Service(asio::any_io_executor executor, FileDescriptor udp, FileDescrip
       cache_(std::make_unique<Cache>(config_.cache)),
       admission_(config_.admission),
       flights_(std::make_unique<Flights>()),
+      spare_(std::make_unique<Spare>()),
       scratch_(max_message_size),
       alive_(std::make_shared<Service*>(this)) {
     engine_.after_batch = [this] { flush(); };
@@ -256,16 +266,25 @@ bool Service::repeated(const Flight& flight, const Client& client, std::uint16_t
 
 void Service::take_off(const Question& question, std::uint64_t hash, Upstream& group, std::optional<Waiter> waiter) {
     ++counters_.forwarded;
-    auto flight = std::make_unique<Flight>(question, hash, group);
-    if (waiter) flight->waiters.push_back(std::move(*waiter));
-    Flight& flying = *flight;
-    flights_->insert(std::move(flight));
-    forward(flying);
+    Flight* flying = nullptr;
+    if (spare_->flights.empty()) {
+        auto flight = std::make_unique<Flight>(question, hash, group);
+        flying = flight.get();
+        flights_->insert(std::move(flight));
+    } else {
+        auto node = std::move(spare_->flights.back());
+        spare_->flights.pop_back();
+        flying = node.value().get();
+        flying->board(question, hash, group);
+        flights_->insert(std::move(node));
+    }
+    if (waiter) flying->waiters.push_back(std::move(*waiter));
+    forward(*flying);
 }
 
 /// From here on we wait; `flight` is gone when this ends.
 Task Service::forward(Flight& flight) {
-    auto exchange = flight.group.exchange(flight.query);
+    auto exchange = flight.group->exchange(flight.query);
     const Outcome outcome = co_await exchange;
     if (closing_) co_return;
     land(flight, outcome);
@@ -275,7 +294,7 @@ Task Service::forward(Flight& flight) {
 void Service::land(Flight& flight, const Outcome& outcome) {
     now_ = clock_now();
     watched_ = observer_.wants_queries();
-    const auto owned = flights_->extract(flights_->find(FlightKey{flight.hash, flight.question}));
+    auto owned = flights_->extract(flights_->find(FlightKey{flight.hash, flight.question}));
 
     bool good = outcome.status == Outcome::Status::Answered;
     if (good) {
@@ -292,6 +311,8 @@ void Service::land(Flight& flight, const Outcome& outcome) {
         reply(flight, waiter, good, outcome);
         if (waiter.client.connection) waiter.client.connection->finished();
     }
+    flight.waiters.clear();
+    if (spare_->flights.size() < Spare::most) spare_->flights.push_back(std::move(owned));
 }
 
 void Service::reply(const Flight& flight, const Waiter& waiter, bool good, const Outcome& outcome) {

@@ -203,6 +203,8 @@ private:
     std::unique_ptr<UdpTransport> udp_;
     std::unique_ptr<TcpServer> tcp_;
     std::unique_ptr<Flights> flights_;
+    struct Spare;
+    std::unique_ptr<Spare> spare_;  ///< flights that have landed, to be used again
     std::vector<ServerStatistics> statistics_;
     ServiceCounters counters_;
     TokenBucket removed_rate_{10, 10};

@@ -1,7 +1,10 @@
 #pragma once
 
 #include <coroutine>
+#include <cstddef>
 #include <exception>
+#include <new>
+#include <vector>
 
 namespace vmrouter::dns {
 
@@ -15,6 +18,38 @@ struct Task {
         std::suspend_never final_suspend() const noexcept { return {}; }
         void return_void() const noexcept {}
         void unhandled_exception() const { throw; }
+
+        // Frames of one size come and go by the thousand; the ones that are free are kept, like everything here by one
+        // thread.
+        static void* operator new(std::size_t size) {
+            auto& spare = frames();
+            if (size != spare.size || spare.free.empty()) return ::operator new(size);
+            void* frame = spare.free.back();
+            spare.free.pop_back();
+            return frame;
+        }
+        static void operator delete(void* frame, std::size_t size) {
+            auto& spare = frames();
+            if (spare.size == 0) spare.size = size;
+            if (size == spare.size && spare.free.size() < most_spare)
+                spare.free.push_back(frame);
+            else
+                ::operator delete(frame, size);
+        }
+
+    private:
+        static constexpr std::size_t most_spare = 256;
+        struct Frames {
+            ~Frames() {
+                for (void* frame : free) ::operator delete(frame, size);
+            }
+            std::size_t size = 0;
+            std::vector<void*> free;
+        };
+        static Frames& frames() {
+            static thread_local Frames kept;
+            return kept;
+        }
     };
 };
 

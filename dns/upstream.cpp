@@ -97,12 +97,20 @@ public:
     }
 
     void probe();
+    void found_to_be_loop(bool for_good) {
+        loop_for_good_ = for_good;
+        next_probe_ = now() + most_probe_interval;
+        group_.set_health(*this, Health::Loop);
+    }
+    /// A resolver that asked us may have been told not to: it is trusted again until the probe comes back once more.
+    void probe_for_loop(Random& random);
+
     void probe_if_due(Monotonic when) {
+        if (health_ == Health::Loop && when >= next_probe_) probe_for_loop(group_.engine_.random());
         if (health_ == Health::Suspect || (health_ == Health::Down && when >= next_probe_)) probe();
     }
     void probe_ended(Ending ending);
     void probe_failed();
-    void probe_for_loop(Random& random);
     [[nodiscard]] bool is_loop(Bytes label) const {
         return label.size() == loop_token_.size() && std::memcmp(label.data(), loop_token_.data(), label.size()) == 0;
     }
@@ -126,6 +134,7 @@ private:
     std::chrono::seconds probe_interval_ = least_probe_interval;
     Monotonic probed_{};
     Monotonic next_probe_{};
+    bool loop_for_good_ = false;  ///< its address is one of ours
     Timeout probe_overdue_;
     std::array<std::uint8_t, loop_label> loop_token_{};
 };
@@ -141,7 +150,7 @@ public:
     }
     ~Question() override { detach(); }
 
-    void ended(Ending ending, Bytes response) override {
+    void ended(Ending ending, std::span<std::uint8_t> response) override {
         Exchange* exchange = exchange_;
         detach();
         if (ending == Ending::Answered) server_.heard(now(), asked_);
@@ -174,7 +183,7 @@ private:
 class Upstream::Probe final : public Attempt {
 public:
     explicit Probe(Server& server) : server_(server), asked_(now()) {}
-    void ended(Ending ending, Bytes) override {
+    void ended(Ending ending, std::span<std::uint8_t>) override {
         if (ending == Ending::Answered) server_.heard(now(), asked_);
         server_.probe_ended(ending);
     }
@@ -186,7 +195,7 @@ private:
 
 class Upstream::LoopProbe final : public Attempt {
 public:
-    void ended(Ending, Bytes) override {}  // whatever it says, only its coming back to us matters
+    void ended(Ending, std::span<std::uint8_t>) override {}  // whatever it says, only its coming back to us matters
 };
 
 void Upstream::Server::probe() {
@@ -211,6 +220,8 @@ void Upstream::Server::probe_failed() {
 }
 
 void Upstream::Server::probe_for_loop(Random& random) {
+    if (loop_for_good_) return;
+    if (health_ == Health::Loop) group_.set_health(*this, Health::Up);
     for (auto& digit : loop_token_) digit = static_cast<std::uint8_t>("0123456789abcdef"[random.below(16)]);
     std::array<std::uint8_t, 128> message{0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0};
     Writer writer{message};
@@ -263,7 +274,7 @@ bool Upstream::configure(UpstreamConfig config) {
         const auto* ip4 = std::get_if<Ipv4>(&endpoint.address);
         const bool is_own = endpoint.port == 53 && ip4 != nullptr &&
                             std::find(config_.own.begin(), config_.own.end(), *ip4) != config_.own.end();
-        if (is_own) server.health_ = Health::Loop;
+        if (is_own) server.found_to_be_loop(true);
     }
     for (Exchange* exchange = first_; exchange != nullptr; exchange = exchange->next_) {
         exchange->asked_ = exchange->refused_ = 0;
@@ -348,9 +359,7 @@ void Upstream::pump() {
 }
 
 void Upstream::probe_for_loops() {
-    for (const auto& server : servers_) {
-        if (server->health_ != Health::Loop) server->probe_for_loop(engine_.random());
-    }
+    for (const auto& server : servers_) server->probe_for_loop(engine_.random());
 }
 
 bool Upstream::looks_like_loop(Bytes qname) {
@@ -364,7 +373,7 @@ bool Upstream::is_loop(Bytes qname) {
         lower[i] = static_cast<std::uint8_t>(qname[i] >= 'A' && qname[i] <= 'Z' ? qname[i] + 32 : qname[i]);
     for (const auto& server : servers_) {
         if (!server->is_loop(Bytes{lower}.subspan(1))) continue;
-        set_health(*server, Health::Loop);
+        server->found_to_be_loop(false);
         return true;
     }
     return false;
@@ -449,7 +458,7 @@ void Exchange::out_of_time() {
     finish(Outcome::Status::Unreachable);
 }
 
-void Exchange::answered(Upstream::Server& server, Bytes response) {
+void Exchange::answered(Upstream::Server& server, std::span<std::uint8_t> response) {
     if (!says_failure(response)) return finish(Outcome::Status::Answered, response, &server.endpoint());
     if (second_best_.empty()) {
         second_best_.assign(response.begin(), response.end());
@@ -459,7 +468,7 @@ void Exchange::answered(Upstream::Server& server, Bytes response) {
 }
 
 void Exchange::failed(Upstream::Server& server, Ending ending) {
-    if (ending == Ending::Refused) refused_ |= server.bit();
+    if (ending == Ending::Refused || ending == Ending::Broken) refused_ |= server.bit();
     if (ending == Ending::Silent) return;  // overdue() has long asked others
     ask_next();
 }
@@ -468,16 +477,13 @@ void Exchange::deliver_second_best() {
     finish(Outcome::Status::Answered, second_best_, &second_best_from_);
 }
 
-void Exchange::finish(Outcome::Status status, Bytes bytes, const Endpoint* from) {
+void Exchange::finish(Outcome::Status status, std::span<std::uint8_t> bytes, const Endpoint* from) {
     assert(!done_);
     done_ = true;
     detach();
-    if (bytes.size() >= 2) {
-        // The id on the wire was a random one; the caller gets back the one it knows.
-        answer_.assign(bytes.begin(), bytes.end());
-        std::copy_n(query_.begin(), 2, answer_.begin());
-    }
-    outcome_ = {status, answer_, from};
+    // The id on the wire was a random one; the caller gets back the one it knows.
+    if (bytes.size() >= 2) std::copy_n(query_.begin(), 2, bytes.begin());
+    outcome_ = {status, bytes, from};
     if (waiter_) std::exchange(waiter_, nullptr).resume();
 }
 

@@ -63,8 +63,8 @@ struct Outcome {
         Cancelled,    ///< torn down: the caller must return without touching anything
     };
     Status status = Status::NoUpstream;
-    Bytes bytes;                     ///< as long as the exchange lives
-    const Endpoint* from = nullptr;  ///< who answered; until the next co_await
+    Bytes bytes;                     ///< until the next co_await, as `from`
+    const Endpoint* from = nullptr;  ///< who answered
 };
 
 /// A group of upstreams for the same names: the default ones, or those of a route.
@@ -104,7 +104,8 @@ public:
     [[nodiscard]] bool all_down() const;
     [[nodiscard]] std::size_t out() const { return live_; }
 
-    /// Sends each server a question that only a loop can bring back to us; see loop_question.
+    /// Sends each server a question that only a loop can bring back to us: see is_loop. Servers that were found to be a
+    /// loop get another chance.
     void probe_for_loops();
     /// True when `qname` (wire form) is such a question of ours: the server it went to is no longer asked.
     bool is_loop(Bytes qname);
@@ -158,10 +159,10 @@ private:
     void ask_next();
     void overdue();
     void out_of_time();
-    void answered(Upstream::Server& server, Bytes response);
+    void answered(Upstream::Server& server, std::span<std::uint8_t> response);
     void failed(Upstream::Server& server, Ending ending);
     void deliver_second_best();
-    void finish(Outcome::Status status, Bytes bytes = {}, const Endpoint* from = nullptr);
+    void finish(Outcome::Status status, std::span<std::uint8_t> bytes = {}, const Endpoint* from = nullptr);
     void detach();
 
     Upstream& upstream_;
@@ -178,7 +179,6 @@ private:
     Timeout deadline_;
     std::vector<std::uint8_t> second_best_;  ///< an answer that says failure, kept while others are asked
     Endpoint second_best_from_;
-    std::vector<std::uint8_t> answer_;
     std::uint32_t asked_ = 0;    ///< servers by number, in this round
     std::uint32_t refused_ = 0;  ///< servers that cannot be reached
     std::uint8_t sent_ = 0;

@@ -108,6 +108,7 @@ public:
         udp_.close();
         tcp_.close();
     }
+    void refuse_tcp() { tcp_.close(); }
     void send_raw(Bytes packet, std::uint16_t port) {
         udp_.send_to(asio::buffer(packet.data(), packet.size()), {asio::ip::address_v4::loopback(), port});
     }

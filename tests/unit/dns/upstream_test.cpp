@@ -320,6 +320,26 @@ TEST_CASE("a truncated answer is fetched over TCP") {
     CHECK(lab.server().over_tcp == 1);
 }
 
+TEST_CASE("a server that answers no TCP fails that name and stays up") {
+    Lab lab(2);
+    for (auto& server : lab.servers) {
+        server->script = [](const auto& asked) {
+            auto packet = make_response(asked.query);
+            packet[2] |= 2;
+            return ScriptedUpstream::Answer{packet};
+        };
+    }
+    lab.server(0).refuse_tcp();
+    lab.server(1).refuse_tcp();
+    const auto result = lab.exchange();
+    CHECK(result.status == Outcome::Status::Unreachable);
+    CHECK(result.took < 200ms);
+    CHECK(lab.upstream->status()[0].health == Health::Up);
+    CHECK(lab.upstream->status()[1].health == Health::Up);
+    lab.server(0).answer_with(0);
+    CHECK(lab.exchange("b.example").status == Outcome::Status::Answered);
+}
+
 TEST_CASE("answers up to 1232 bytes come over UDP") {
     Lab lab;
     lab.server().script = [](const auto& asked) {
@@ -370,6 +390,12 @@ TEST_CASE("a question that comes back to us gives the loop away") {
     CHECK(lab.upstream->status()[1].health == Health::Up);
     CHECK(lab.exchange().status == Outcome::Status::Answered);
     CHECK(lab.server(0).questions == 0);
+
+    lab.upstream->probe_for_loops();  // the network has changed: perhaps it is none any more
+    CHECK(lab.upstream->status()[0].health == Health::Up);
+    REQUIRE(lab.run_until([&] { return lab.server(0).loop_probes.size() == 2; }));
+    CHECK(lab.exchange().status == Outcome::Status::Answered);
+    CHECK(lab.server(0).questions == 1);
 }
 
 TEST_CASE("new upstreams take over the questions that are out") {
