@@ -93,11 +93,23 @@ bool wait_until(Condition condition, Milliseconds limit) {
 }
 
 /// A small file system of its own at `path`, seen by the calling thread and its children only.
-void mount_small(const std::string& path, const char* options) {
-    REQUIRE(unshare(CLONE_NEWNS) == 0);
-    REQUIRE(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
-    REQUIRE(mount("tmpfs", path.c_str(), "tmpfs", 0, options) == 0);
-}
+class SmallFileSystem {
+public:
+    explicit SmallFileSystem(std::string path) : path_(std::move(path)) {
+        REQUIRE(unshare(CLONE_NEWNS) == 0);
+        REQUIRE(mount("none", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0);
+        REQUIRE(mount("tmpfs", path_.c_str(), "tmpfs", 0, "size=64k") == 0);
+    }
+    ~SmallFileSystem() { umount2(path_.c_str(), MNT_DETACH); }
+    SmallFileSystem(const SmallFileSystem&) = delete;
+    SmallFileSystem& operator=(const SmallFileSystem&) = delete;
+    void remount(unsigned long flags) {
+        REQUIRE(mount("none", path_.c_str(), nullptr, MS_REMOUNT | flags, nullptr) == 0);
+    }
+
+private:
+    std::string path_;
+};
 
 void fill(const std::string& path) {
     const FileDescriptor file(open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
@@ -228,7 +240,7 @@ TEST_CASE("On a full file system new guests are refused until there is room and 
     in_namespace([] {
         Segment segment;
         segment.stop();
-        mount_small(segment.folder.path, "size=64k");
+        SmallFileSystem disk(segment.folder.path);
         segment.start();
         const Ipv4 known = segment.lease(guest_mac(1));
         segment.run(Milliseconds{30});
@@ -261,7 +273,6 @@ TEST_CASE("On a full file system new guests are refused until there is room and 
         for (const auto& [mac, address] : acknowledged) CHECK(kept[mac] == address);
         CHECK(parse_journal(*read_file(segment.folder / "leases.journal")).bad.empty());
         segment.stop();
-        umount2(segment.folder.path.c_str(), MNT_DETACH);
     });
 }
 
@@ -269,11 +280,11 @@ TEST_CASE("On a read-only file system known guests are served from the start") {
     in_namespace([] {
         Segment segment;
         segment.stop();
-        mount_small(segment.folder.path, "size=64k");
+        SmallFileSystem disk(segment.folder.path);
         segment.start();
         const Ipv4 known = segment.lease(guest_mac(1));
         segment.stop();
-        REQUIRE(mount("none", segment.folder.path.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr) == 0);
+        disk.remount(MS_RDONLY);
         segment.start();
         segment.run(Milliseconds{50});
         CHECK_FALSE(segment.service->health().storage_ok);
@@ -282,11 +293,10 @@ TEST_CASE("On a read-only file system known guests are served from the start") {
         CHECK(segment.next(guest_mac(1)).message.type() == MessageType::Ack);
         segment.guests->discover(guest_mac(2));
         CHECK(segment.silent());
-        REQUIRE(mount("none", segment.folder.path.c_str(), nullptr, MS_REMOUNT, nullptr) == 0);
+        disk.remount(0);
         segment.run(Milliseconds{15000}, [&](const auto&) { return segment.service->health().storage_ok; });
         segment.lease(guest_mac(2));
         segment.stop();
-        umount2(segment.folder.path.c_str(), MNT_DETACH);
     });
 }
 

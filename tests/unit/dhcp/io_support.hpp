@@ -28,7 +28,10 @@ struct TemporaryFolder {
         std::string name = std::filesystem::temp_directory_path() / "vmrouter-dhcp-XXXXXX";
         path = mkdtemp(name.data());
     }
-    ~TemporaryFolder() { std::filesystem::remove_all(path); }
+    ~TemporaryFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path, ignored);
+    }
     TemporaryFolder(const TemporaryFolder&) = delete;
     TemporaryFolder& operator=(const TemporaryFolder&) = delete;
     [[nodiscard]] std::string operator/(const std::string& name) const { return path + "/" + name; }
