@@ -1,0 +1,189 @@
+#include "src/app.hpp"
+
+#include <sys/resource.h>
+
+#include <asio/co_spawn.hpp>
+#include <asio/io_context.hpp>
+#include <asio/signal_set.hpp>
+#include <asio/use_awaitable.hpp>
+#include <csignal>
+#include <exception>
+#include <iostream>
+
+#include "src/base/log.hpp"
+#include "src/dns_setup.hpp"
+#include "src/link/bridge.hpp"
+#include "src/privileged.hpp"
+#include "src/router.hpp"
+#include "src/state.hpp"
+
+namespace vmrouter {
+namespace {
+
+constexpr log::Logger logger{"vmrouter"};
+
+log::Level to_level(conf::Log::Level level) {
+    switch (level) {
+        case conf::Log::Level::Debug: return log::Level::Debug;
+        case conf::Log::Level::Info: return log::Level::Info;
+        case conf::Log::Level::Warn: return log::Level::Warn;
+        case conf::Log::Level::Error: return log::Level::Error;
+    }
+    return log::Level::Info;
+}
+
+/// libnftables ends the process when it cannot open a socket, so descriptors must not run out.
+void raise_descriptor_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int fail(const Error& error) {
+    std::cerr << "vmrouter: " << to_string(error) << '\n';
+    return 1;
+}
+
+Result<void> remember_address(const conf::Config& config, const Plan& plan) {
+    if (config.network.address || !plan.segment) return {};
+    auto state = load_state(plan.state_folder);
+    if (!state) return Failure{std::move(state).error()};
+    if (state->address == plan.segment->address) return {};
+    state->address = plan.segment->address;
+    return save_state(plan.state_folder, *state);
+}
+
+/// What a user does next.
+void greet(const Plan& plan, const conf::Config& config) {
+    for (const auto& warning : plan.warnings) logger.warn("{}", warning);
+    if (!plan.segment) {
+        logger.info("CONFINE user-mode guests of {} users to the internet", plan.policy.usermode.uids.size());
+        logger.info("READY press Ctrl-C to stop and leave the machine as it was found");
+        return;
+    }
+    const auto& segment = *plan.segment;
+    std::string uplinks;
+    for (const auto& uplink : plan.uplinks) uplinks += (uplinks.empty() ? "" : ", ") + uplink.name;
+    logger.info("SERVE {} {} as {}{}{}", segment.is_bridge ? "bridge" : "interface", segment.name, to_string(segment.address),
+                config.dhcp.enabled ? ", DHCP" : "", config.dns.enabled ? ", DNS" : "");
+    logger.info("UPLINK {}", uplinks.empty() ? "none yet" : uplinks);
+    logger.info("BLOCK the LAN ({} networks), this host and all IPv6; guests reach the internet and nothing else",
+                plan.policy.lan.size());
+    logger.info("LEASES {}", plan.leases_file);
+    if (segment.is_bridge)
+        logger.info("NEXT attach a VM: virt-manager > NIC > Bridge device > {}, or qemu-system-x86_64 -nic bridge,br={}",
+                    segment.name, segment.name);
+    else
+        logger.info("NEXT plug the device into {}; it gets its address by DHCP", segment.name);
+    logger.info("READY press Ctrl-C to stop and leave the machine as it was found");
+}
+
+/// Waits for signals: a reload for each SIGHUP, the end for the others.
+asio::awaitable<void> serve(asio::signal_set& signals, Router& router) {
+    for (;;) {
+        const int signal = co_await signals.async_wait(asio::use_awaitable);
+        if (signal != SIGHUP) {
+            logger.info("STOP by {}", signal == SIGINT ? "SIGINT" : "SIGTERM");
+            break;
+        }
+        [[maybe_unused]] const auto done = router.reload_requested();  // it has logged what was wrong
+    }
+    co_await router.stop();
+}
+
+/// The configuration anew; the old one stays in force when the new one is wrong.
+Result<void> reload(Router& router, const LoadConfig& load) {
+    auto loaded = load();
+    if (!report(loaded)) {
+        const auto& first = loaded.errors.front();
+        logger.error("RELOAD the new configuration is wrong; the old one stays in force");
+        return Failure{Error{first.what, to_string(conf::Place{first.file, first.line, first.column}), first.hint}};
+    }
+    const auto level = to_level(loaded.config.log.level);
+    if (auto reloaded = router.reload(std::move(loaded)); !reloaded) {
+        logger.error("RELOAD {}; the old configuration stays in force", to_string(reloaded.error()));
+        return reloaded;
+    }
+    log::set_level(level);
+    logger.info("RELOAD done");
+    return {};
+}
+
+/// Everything after bring_up(): serves until a signal, or until a module fails.
+int serve_until_stopped(asio::io_context& io, asio::signal_set& signals, Privileged& privileged, conf::Loaded loaded,
+                        Plan plan, PlanContext context, const LoadConfig& load) {
+    const auto config = loaded.config;
+    const auto announced = plan;
+    Router router(io, privileged, std::move(loaded), std::move(plan), std::move(context));
+    if (auto started = router.start(); !started) return fail(started.error());
+    greet(announced, config);
+    router.reload_requested = [&] { return reload(router, load); };
+    asio::co_spawn(io, serve(signals, router), [&io](std::exception_ptr exception) {
+        io.stop();
+        if (exception) std::rethrow_exception(exception);
+    });
+    try {
+        io.run();
+    } catch (const std::exception& exception) {
+        return fail({std::string("internal error: ") + exception.what(), {}, "please report this as a bug"});
+    }
+    return 0;
+}
+
+}  // namespace
+
+Result<PlanContext> make_context(const conf::Config& config, const Folders& folders) {
+    PlanContext context;
+    context.folders = folders;
+    context.machine_id = link::machine_id();
+    auto state = load_state(folders.state + "/" + conf::instance_name(config));
+    if (!state) return Failure{std::move(state).error()};
+    context.remembered_address = state->address;
+    return context;
+}
+
+bool report(const conf::Loaded& loaded) {
+    for (const auto& error : loaded.errors) std::cerr << "vmrouter: " << to_string(error) << '\n';
+    for (const auto& warning : loaded.warnings) std::cerr << "vmrouter: warning: " << to_string(warning) << '\n';
+    return loaded.errors.empty();
+}
+
+int run(const LoadConfig& load, const Folders& folders) {
+    auto loaded = load();
+    if (!report(loaded)) return 2;
+    log::set_level(to_level(loaded.config.log.level));
+    raise_descriptor_limit();
+
+    asio::io_context io(1);
+    auto privileged = open_privileged(io.get_executor(), folders);
+    if (!privileged) return fail(privileged.error());
+    auto context = make_context(loaded.config, folders);
+    if (!context) return fail(context.error());
+    auto facts = (*privileged)->facts(conf::segment_name(loaded.config));
+    if (!facts) return fail(facts.error());
+    std::vector<std::string> warnings;
+    auto uids = usermode_uids(loaded.config, loaded.places, warnings);
+    if (!uids) return fail(uids.error());
+    context->usermode_uids = std::move(*uids);
+    auto plan = make_plan(loaded.config, loaded.places, *facts, *context);
+    if (!plan) return fail(plan.error());
+    plan->warnings.insert(plan->warnings.end(), warnings.begin(), warnings.end());
+
+    // From here on a signal is an event: one that arrives during start-up stops a router that is complete.
+    asio::signal_set signals(io, SIGINT, SIGTERM, SIGHUP);
+    std::signal(SIGPIPE, SIG_IGN);
+    if (auto up = (*privileged)->bring_up(*plan); !up) return fail(up.error());
+    if (auto remembered = remember_address(loaded.config, *plan); !remembered)
+        logger.warn("STATE {}", to_string(remembered.error()));
+    const bool keep = loaded.config.network.on_exit == conf::Network::OnExit::Keep;
+    int status = serve_until_stopped(io, signals, **privileged, std::move(loaded), std::move(*plan), std::move(*context), load);
+    for (const auto& error : (*privileged)->tear_down(keep && status == 0)) {
+        logger.error("UNDO {}", to_string(error));
+        status = 1;
+    }
+    if (status == 0) logger.info("STOPPED {}", keep ? "bridge and firewall stay up" : "the machine is as it was found");
+    return status;
+}
+
+}  // namespace vmrouter

@@ -1,0 +1,41 @@
+#include "src/commands/down.hpp"
+
+#include <filesystem>
+#include <ostream>
+#include <vector>
+
+#include "src/commands/instance.hpp"
+#include "src/privileged.hpp"
+
+namespace vmrouter {
+namespace {
+
+/// The instances whose record of changes is still there.
+std::vector<std::string> left_behind(const Folders& folders) {
+    std::vector<std::string> names;
+    std::error_code failed;
+    for (const auto& entry : std::filesystem::directory_iterator(folders.run, failed))
+        if (entry.path().extension() == ".changes") names.push_back(entry.path().stem());
+    return names;
+}
+
+}  // namespace
+
+int down(const cli::Down& options, std::ostream& out, std::ostream& err, const Folders& folders) {
+    auto names = left_behind(folders);
+    if (const auto named = named_instance(options.instance)) names = {*named};
+    if (names.empty()) {
+        out << "nothing to undo: no vmrouter has left anything behind\n";
+        return 0;
+    }
+    int status = 0;
+    for (const auto& name : names) {
+        const auto errors = undo_instance(folders, name);
+        for (const auto& error : errors) err << "vmrouter: " << to_string(error) << '\n';
+        if (errors.empty()) out << name << ": everything is as it was before\n";
+        else status = 1;
+    }
+    return status;
+}
+
+}  // namespace vmrouter

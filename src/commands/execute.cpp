@@ -1,0 +1,36 @@
+#include "src/commands/execute.hpp"
+
+#include <iostream>
+
+#include "src/app.hpp"
+#include "src/commands/check.hpp"
+#include "src/commands/down.hpp"
+#include "src/commands/leases.hpp"
+#include "src/commands/plan.hpp"
+
+namespace vmrouter {
+namespace {
+
+/// One function a command. Those without one are not offered by the command line (cli.cpp).
+struct Execute {
+    int operator()(const cli::Run& options) const {
+        return run([source = options.source] { return cli::load(source); });
+    }
+    int operator()(const cli::Check& options) const { return check(options, std::cout, std::cerr); }
+    int operator()(const cli::Plan& options) const { return plan(options, std::cout, std::cerr); }
+    int operator()(const cli::Leases& options) const { return leases(options, std::cout, std::cerr); }
+    int operator()(const cli::Down& options) const { return down(options, std::cout, std::cerr); }
+    template <class Other>
+    int operator()(const Other&) const {
+        std::cerr << "vmrouter: this command is not part of this version\n";
+        return 2;
+    }
+};
+
+}  // namespace
+
+int execute(const cli::Command& command) {
+    return std::visit(Execute{}, command);
+}
+
+}  // namespace vmrouter

@@ -1,0 +1,34 @@
+#include "src/commands/instance.hpp"
+
+#include "conf/load.hpp"
+#include "src/instance_lock.hpp"
+
+namespace vmrouter {
+
+std::optional<std::string> named_instance(const cli::Instance& instance) {
+    if (!instance.name.empty()) return instance.name;
+    if (instance.file.empty()) return std::nullopt;
+    return conf::instance_name(conf::load_file(instance.file).config);
+}
+
+Result<std::string> control_socket(const cli::Instance& instance, const Folders& folders) {
+    if (!instance.file.empty()) {
+        const auto loaded = conf::load_file(instance.file);
+        if (loaded.config.control.socket) return *loaded.config.control.socket;
+    }
+    auto name = named_instance(instance);
+    if (!name) {
+        const auto running = running_instances(folders.run);
+        if (running.empty())
+            return Failure{Error{"no vmrouter is running here", folders.run, "start one: vmrouter --config vm.toml"}};
+        if (running.size() > 1) {
+            std::string names;
+            for (const auto& one : running) names += " " + one;
+            return Failure{Error{"several are running:" + names, {}, "name one with --instance"}};
+        }
+        name = running.front();
+    }
+    return folders.run + "/" + *name + ".sock";
+}
+
+}  // namespace vmrouter

@@ -1,0 +1,92 @@
+#pragma once
+
+// The privileged half of the program: whatever needs a capability, at the start and afterwards, goes through this one
+// interface. Values in, values out, sockets as descriptors; nothing in it depends on the other half's memory, so that
+// the process that parses guests' packets can run without any capability, with this on the other end of a socketpair.
+
+#include <asio/any_io_executor.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "dhcp/packet_socket.hpp"
+#include "dhcp/script.hpp"
+#include "firewall/live.hpp"
+#include "firewall/policy.hpp"
+#include "src/base/clock.hpp"
+#include "src/base/file.hpp"
+#include "src/base/result.hpp"
+#include "src/link/facts.hpp"
+#include "src/link/lan.hpp"
+#include "src/plan.hpp"
+
+namespace vmrouter {
+
+/// What is read back from the kernel about one thing that was set up.
+struct HealthItem {
+    std::string what;  ///< "firewall table vmrouter_virbr10"
+    bool ok = false;
+    std::string detail;
+};
+
+class Privileged {
+public:
+    virtual ~Privileged() = default;
+
+    // The machine.
+
+    /// What the kernel says about the host's networks now, asked as for a packet from `segment`.
+    virtual Result<link::HostFacts> facts(const std::string& segment) = 0;
+    /// Takes the instance's lock, then makes the plan true: firewall, bridge, settings, address, guard rules, forwarding.
+    /// Every change is on disk before it is made. A failure undoes what this call did.
+    virtual Result<void> bring_up(const Plan& plan) = 0;
+    /// Undoes every recorded change, newest first, and goes on after errors; `keep` leaves bridge and firewall up.
+    virtual std::vector<Error> tear_down(bool keep) = 0;
+    /// Goes over to a policy that differs in what the host's networks and guests look like now: set elements, guard
+    /// rules, settings of new uplinks, and cuts the connections that are forbidden from now on.
+    virtual Result<void> follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) = 0;
+    /// Puts back what somebody else removed: tables, guard rules, settings, the address, the pass rules in chains of
+    /// others. What was mended, in words; empty when all was as it should be.
+    virtual Result<std::vector<std::string>> repair() = 0;
+    /// Everything that was set up, read back.
+    virtual std::vector<HealthItem> health() = 0;
+
+    // Guests.
+
+    virtual Result<void> bind_guest(const firewall::Binding& binding) = 0;
+    virtual Result<void> unbind_guest(const MacAddress& mac, Ipv4 address) = 0;
+    /// Destinations that an allowed name resolved to are reachable for `ttl`.
+    virtual Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) = 0;
+    virtual Result<std::vector<firewall::Counter>> counters() = 0;
+    /// Isolates a port of the bridge that has just appeared (network.isolate_guests).
+    virtual Result<void> isolate_port(const std::string& port) = 0;
+
+    // Sockets.
+
+    virtual Result<dhcp::Sockets> open_dhcp_sockets() = 0;
+    virtual Result<FileDescriptor> open_dhcp_port_socket(unsigned interface_index) = 0;
+    virtual Result<FileDescriptor> open_dns_udp_socket() = 0;
+    virtual Result<FileDescriptor> open_dns_tcp_socket() = 0;
+    /// A bound (TCP: listening) socket of the host for a published port.
+    virtual Result<FileDescriptor> open_relay_socket(firewall::Protocol protocol, Ipv4 address, std::uint16_t port) = 0;
+    virtual Result<FileDescriptor> open_control_socket(const std::string& path) = 0;
+    virtual Result<FileDescriptor> open_link_events() = 0;
+    virtual Result<FileDescriptor> open_rules_events() = 0;
+    virtual Result<FileDescriptor> open_blocked_log(std::uint16_t group) = 0;
+
+    // The lease script.
+
+    /// Runs a program to its end; `done` is called on the executor with its exit status.
+    virtual void run_script(dhcp::ScriptCall call, std::function<void(Result<int>)> done) = 0;
+};
+
+/// Both halves in one process. Fails with a cure when we are not root or the kernel lacks nftables.
+Result<std::unique_ptr<Privileged>> open_privileged(asio::any_io_executor executor, const Folders& folders);
+
+/// `vmrouter down`: undoes what an instance that was killed left behind. An error while it still runs.
+std::vector<Error> undo_instance(const Folders& folders, const std::string& instance);
+
+}  // namespace vmrouter

@@ -1,0 +1,18 @@
+#pragma once
+
+#include <string>
+
+#include "src/base/ip4.hpp"
+#include "src/base/result.hpp"
+
+namespace vmrouter {
+
+/// systemd-resolved runs here, so that the host's own look-ups can be pointed at us.
+bool resolved_runs();
+
+/// Has systemd-resolved ask `server` for names under `domain`, on the link `interface`, and for nothing else: the host then
+/// resolves guests by name. At run time only; goes with the link or with forget_in_resolved().
+Result<void> tell_resolved(const std::string& interface, Ipv4 server, const std::string& domain);
+Result<void> forget_in_resolved(const std::string& interface);
+
+}  // namespace vmrouter

@@ -1,0 +1,124 @@
+#pragma once
+
+// The modules of one instance at work, and the events that pass between them: leases become names, bindings and
+// published ports; a change of the host's networks becomes a policy; a removed rule is put back.
+
+#include <asio/awaitable.hpp>
+#include <asio/io_context.hpp>
+#include <asio/steady_timer.hpp>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <vector>
+
+#include "conf/load.hpp"
+#include "dhcp/service.hpp"
+#include "dns/resolv.hpp"
+#include "dns/service.hpp"
+#include "firewall/blocked.hpp"
+#include "firewall/monitor.hpp"
+#include "src/base/clock.hpp"
+#include "src/control.hpp"
+#include "src/base/random.hpp"
+#include "src/base/rate.hpp"
+#include "src/forwards.hpp"
+#include "src/guests.hpp"
+#include "src/link/monitor.hpp"
+#include "src/plan.hpp"
+#include "src/privileged.hpp"
+
+namespace vmrouter {
+
+class Router final : public GuestDirectory,
+                     private dhcp::Observer,
+                     private dns::Observer,
+                     private firewall::RulesObserver,
+                     private firewall::AttemptObserver {
+public:
+    /// `privileged` has brought `plan` up and outlives the router.
+    Router(asio::io_context& io, Privileged& privileged, conf::Loaded loaded, Plan plan, PlanContext context);
+    ~Router() override;
+    Router(const Router&) = delete;
+    Router& operator=(const Router&) = delete;
+
+    /// Opens every socket and starts serving; after an error nothing runs.
+    Result<void> start();
+    /// Stops serving and writes what is left.
+    asio::awaitable<void> stop();
+    /// SIGHUP: hosts files and block lists are read again, and `loaded` takes the place of the configuration.
+    Result<void> reload(conf::Loaded loaded);
+
+    /// Asked through the control socket to read the configuration again; set by whoever can.
+    std::function<Result<void>()> reload_requested;
+
+    [[nodiscard]] const dhcp::LeaseTable* leases() const override;
+    [[nodiscard]] const dhcp::Reservations* reservations() const override;
+
+private:
+    Result<void> start_dhcp();
+    Result<void> start_dns();
+    Result<void> start_firewall();
+    Result<void> start_control();
+    Result<nlohmann::json> answer(const nlohmann::json& request);
+    [[nodiscard]] nlohmann::json status();
+    void spawn(asio::awaitable<void> task);
+
+    asio::awaitable<void> watch_links();
+    asio::awaitable<void> watch_resolver();
+    void take_resolvers();
+    void reconfigure_dns();
+    void follow_host();
+    void follow_guests();
+    void add_dhcp_port(const link::Link& port);
+    void repair_soon();
+    asio::awaitable<void> repair();
+    [[nodiscard]] firewall::Policy policy_now(const link::HostFacts& facts) const;
+
+    // dhcp::Observer
+    void leases_changed(std::span<const dhcp::AppliedChange> changes) override;
+    void noted(const dhcp::Note& note) override;
+    void server_seen(const dhcp::OtherServer& server) override;
+    void interface_failed(const Error& error) override;
+    // dns::Observer
+    [[nodiscard]] bool wants_queries() const override;
+    void answered(const dns::QueryEvent& event) override;
+    void upstream_changed(const dns::Endpoint& upstream, dns::Health before, dns::Health now) override;
+    void removed(Ipv4 client, const dns::Question& question, const dns::Answer& answer) override;
+    bool resolved(const dns::Name& name, std::span<const dns::ResolvedAddress> addresses,
+                  std::function<void()> then) override;
+    // firewall::RulesObserver
+    void our_rules_changed(const firewall::Transaction& transaction) override;
+    void other_rules_changed(const firewall::Transaction& transaction) override;
+    // firewall::AttemptObserver
+    void blocked(const firewall::Attempt& attempt) override;
+    void overrun() override;
+
+    asio::io_context& io_;
+    Privileged& privileged_;
+    conf::Loaded loaded_;
+    Plan plan_;
+    PlanContext context_;
+    SystemClock clock_;
+    SystemRandom random_;
+    link::HostFacts facts_;
+    GuestNames names_;
+    firewall::Tallies tallies_;
+    TokenBucket blocked_lines_{2, 20};
+    TokenBucket server_lines_{0.1, 3};
+    TokenBucket overlap_lines_{0.01, 1};
+    std::set<int> known_ports_;
+    bool repairing_ = false;
+    bool stopping_ = false;
+
+    std::unique_ptr<link::Monitor> links_;
+    std::unique_ptr<firewall::RulesMonitor> rules_;
+    std::unique_ptr<firewall::BlockedLog> blocked_log_;
+    std::unique_ptr<dhcp::Service> dhcp_;
+    std::unique_ptr<dns::ResolvWatcher> resolver_;
+    std::unique_ptr<dns::Service> dns_;
+    std::unique_ptr<Forwards> forwards_;
+    std::unique_ptr<ControlServer> control_;
+};
+
+}  // namespace vmrouter
