@@ -129,6 +129,7 @@ public:
     }
     Result<FileDescriptor> open_link_events() override { return link::open_event_socket(); }
     Result<FileDescriptor> open_rules_events() override { return firewall::open_rules_monitor(); }
+    Result<std::uint32_t> rules_process() override { return firewall::own_process(nft_); }
     Result<FileDescriptor> open_blocked_log(std::uint16_t group) override { return firewall::open_blocked_log(group); }
     void run_script(dhcp::ScriptCall call, std::function<void(Result<int>)> done) override {
         dhcp::run_program(executor_, call, std::move(done));
@@ -179,6 +180,7 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
     plan_ = plan;
     auto lock = InstanceLock::take(folders_.run, plan.instance);
     if (!lock) return Failure{std::move(lock).error()};
+    if (auto made = make_directories(plan.state_folder); !made) return made;
     lock_.emplace(std::move(*lock));
     auto changes = Changes::open(changes_path(folders_, plan.instance));
     if (!changes) {

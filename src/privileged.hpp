@@ -75,6 +75,8 @@ public:
     virtual Result<FileDescriptor> open_control_socket(const std::string& path) = 0;
     virtual Result<FileDescriptor> open_link_events() = 0;
     virtual Result<FileDescriptor> open_rules_events() = 0;
+    /// The process id under which nftables knows our own changes.
+    virtual Result<std::uint32_t> rules_process() = 0;
     virtual Result<FileDescriptor> open_blocked_log(std::uint16_t group) = 0;
 
     // The lease script.

@@ -1,7 +1,5 @@
 #include "src/router.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <asio/co_spawn.hpp>
 #include <asio/redirect_error.hpp>
@@ -78,8 +76,7 @@ Result<void> Router::start_dhcp() {
     dhcp::ServiceSetup setup;
     setup.config = dhcp_config(loaded_.config, *plan_.segment, names_of_host());
     setup.hosts = configured_hosts(loaded_.config, loaded_.places);
-    setup.paths.leases = plan_.leases_file;
-    setup.paths.hosts = plan_.hosts_file;
+    setup.paths = dhcp::Paths::beside(plan_.leases_file, plan_.hosts_file);
     setup.sockets = std::move(*sockets);
     setup.script = loaded_.config.dhcp.script;
     setup.run_program = [this](dhcp::ScriptCall call, std::function<void(Result<int>)> done) {
@@ -155,8 +152,9 @@ asio::awaitable<void> Router::watch_resolver() {
 Result<void> Router::start_firewall() {
     auto rules = privileged_.open_rules_events();
     if (!rules) return Failure{std::move(rules).error()};
-    rules_ = std::make_unique<firewall::RulesMonitor>(io_, std::move(*rules), firewall::table_name(plan_.instance),
-                                                      static_cast<std::uint32_t>(getpid()),
+    auto ours = privileged_.rules_process();
+    if (!ours) return Failure{std::move(ours).error()};
+    rules_ = std::make_unique<firewall::RulesMonitor>(io_, std::move(*rules), firewall::table_name(plan_.instance), *ours,
                                                       static_cast<firewall::RulesObserver&>(*this));
     spawn(rules_->run());
     if (loaded_.config.firewall.log_blocked) {
