@@ -5,6 +5,7 @@
 #include "src/app.hpp"
 #include "src/commands/check.hpp"
 #include "src/commands/down.hpp"
+#include "src/commands/leases.hpp"
 #include "src/commands/plan.hpp"
 
 namespace vmrouter {
@@ -17,6 +18,9 @@ struct Execute {
     }
     int operator()(const cli::Check& options) const { return check(options, std::cout, std::cerr); }
     int operator()(const cli::Plan& options) const { return plan(options, std::cout, std::cerr); }
+    int operator()(const cli::Leases& options) const {
+        return leases(options, SystemClock{}.now(), std::cout, std::cerr);
+    }
     int operator()(const cli::Down& options) const { return down(options, std::cout, std::cerr); }
     template <class Other>
     int operator()(const Other&) const {
