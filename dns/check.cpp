@@ -26,16 +26,19 @@ public:
 
     /// Does this record of the answer section belong to the question? A CNAME of the last name leads on.
     bool takes(Bytes message, const Record& record) {
-        const bool owned = std::any_of(names_.begin(), names_.begin() + static_cast<std::ptrdiff_t>(count_),
-                                       [&](const Name& name) { return name == record.owner; });
-        if (!owned) return is_dname(record);
+        const auto end = names_.begin() + static_cast<std::ptrdiff_t>(count_);
+        const auto owner = std::find(names_.begin(), end, record.owner);
+        took_last_ = owner == end - 1;
+        if (owner == end) return is_dname(record);
         if (record.type == Type::Cname && type_ != Type::Cname && type_ != Type::Any && count_ < names_.size() &&
-            record.owner == last()) {
+            took_last_) {
             std::size_t position = record.rdata;
             names_[count_++].read(message, position);  // well-formed: the walk has read it
         }
         return true;
     }
+    /// Was the last record taken one of the name that was then the last?
+    [[nodiscard]] bool took_last() const { return took_last_; }
 
 private:
     /// A DNAME above a name of the chain, or its signature (RFC 6672); the CNAME made from it comes beside it.
@@ -48,50 +51,49 @@ private:
     std::array<Name, 17> names_;  // resolvers give up at about as many
     std::size_t count_ = 1;
     Type type_;
+    bool took_last_ = false;
 };
 
-/// Hands every address that a guest could take from the record to `visit` until that returns true.
-template <class Visit>
-bool any_address(Bytes rdata, Type type, Visit visit) {
-    Reader reader(rdata);
-    const auto ipv4 = [&](Reader& from) { return std::variant<Ipv4, Ipv6>(Ipv4{from.u32()}); };
-    const auto ipv6 = [&](Reader& from) {
-        Ipv6 address;
-        const Bytes bytes = from.bytes(16);
-        std::copy(bytes.begin(), bytes.end(), address.bytes.begin());
-        return std::variant<Ipv4, Ipv6>(address);
-    };
-    if (type == Type::A) return visit(ipv4(reader));
-    if (type == Type::Aaaa) return visit(ipv6(reader));
-    if (type != Type::Svcb && type != Type::Https) return false;
+using Address = std::variant<Ipv4, Ipv6>;
 
+Ipv6 read_ipv6(Reader& reader) {
+    Ipv6 address;
+    const Bytes bytes = reader.bytes(address.bytes.size());
+    std::copy(bytes.begin(), bytes.end(), address.bytes.begin());
+    return address;
+}
+
+/// The first blocked address in the hints of an SVCB or HTTPS record (RFC 9460 section 2.2).
+std::optional<Address> blocked_hint(Bytes rdata, const PrefixSet& blocked) {
     Name target;
     std::size_t position = 2;
-    if (!target.read_uncompressed(rdata, position)) return false;
+    if (!target.read_uncompressed(rdata, position)) return std::nullopt;
+    Reader reader(rdata);
     reader.seek(position);
     while (reader.remaining() > 0) {
         const std::uint16_t key = reader.u16();
         Reader value(reader.bytes(reader.u16()));
-        if (key == svcb_ipv4_hint)
-            while (value.remaining() >= 4)
-                if (visit(ipv4(value))) return true;
-        if (key == svcb_ipv6_hint)
-            while (value.remaining() >= 16)
-                if (visit(ipv6(value))) return true;
-        if (!reader.ok()) return false;
+        while (key == svcb_ipv4_hint && value.remaining() >= 4)
+            if (const Ipv4 address{value.u32()}; blocked.contains(address)) return address;
+        while (key == svcb_ipv6_hint && value.remaining() >= 16)
+            if (const Ipv6 address = read_ipv6(value); blocked.contains(address)) return address;
     }
-    return false;
+    return std::nullopt;
 }
 
-std::optional<std::variant<Ipv4, Ipv6>> blocked_address(Bytes message, const Record& record, const PrefixSet* blocked) {
+/// Where a guest must not go and this record would send it.
+std::optional<Address> blocked_address(Bytes message, const Record& record, const PrefixSet* blocked) {
     if (blocked == nullptr || record.klass != Class::In) return std::nullopt;
-    std::optional<std::variant<Ipv4, Ipv6>> found;
-    any_address(message.subspan(record.rdata, record.rdata_size), record.type, [&](const auto& address) {
-        if (!std::visit([&](const auto& value) { return blocked->contains(value); }, address)) return false;
-        found = address;
-        return true;
-    });
-    return found;
+    const Bytes rdata = message.subspan(record.rdata, record.rdata_size);
+    Reader reader(rdata);
+    if (record.type == Type::A) {
+        if (const Ipv4 address{reader.u32()}; blocked->contains(address)) return address;
+    } else if (record.type == Type::Aaaa) {
+        if (const Ipv6 address = read_ipv6(reader); blocked->contains(address)) return address;
+    } else if (record.type == Type::Svcb || record.type == Type::Https) {
+        return blocked_hint(rdata, *blocked);
+    }
+    return std::nullopt;
 }
 
 /// The one walk.
@@ -172,8 +174,7 @@ private:
             stripped_.emplace_back(record.owner.hash(), record.type);
             return false;
         }
-        if (in_answer && (record.type == question_.type || question_.type == Type::Any) &&
-            record.owner == chain_.last())
+        if (in_answer && chain_.took_last() && (record.type == question_.type || question_.type == Type::Any))
             has_data_ = true;
         if (record.section == Record::Section::Authority && record.type == Type::Soa &&
             chain_.last().is_under(record.owner)) {

@@ -16,8 +16,8 @@ namespace vmrouter::dns {
 
 /// Limits that keep one guest's appetite from the others.
 struct AdmissionLimits {
-    double queries_per_second = 20000;  ///< per guest, on average; above it queries are dropped (a guest repeats them)
-    double burst = 20000;
+    double queries_per_second = 200000;  ///< per guest, on average; above it queries are dropped (a guest repeats them)
+    double burst = 200000;
     std::size_t outstanding = 24576;  ///< queries that wait for an upstream, of all guests together
     std::size_t share = 256;          ///< a guest always gets this many of them
     std::size_t guests = 4096;        ///< accounts kept; idle ones are forgotten when there are more

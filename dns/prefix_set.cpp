@@ -52,7 +52,7 @@ void PrefixSet::finish() {
         for (const Cidr& hole : allowed) {
             if (hole.last().value < at || hole.first().value > range.last) continue;
             if (hole.first().value > at) ranges_.push_back({static_cast<std::uint32_t>(at), hole.first().value - 1});
-            at = std::max<std::uint64_t>(at, std::uint64_t{hole.last().value} + 1);
+            at = std::uint64_t{hole.last().value} + 1;
         }
         if (at <= range.last) ranges_.push_back({static_cast<std::uint32_t>(at), range.last});
         next = std::max<std::uint64_t>(next, std::uint64_t{range.last} + 1);

@@ -465,3 +465,10 @@ TEST_CASE("The largest message goes over TCP without its OPT rather than truncat
     CHECK_FALSE(seen.has_opt);
     CHECK(seen.items.size() == 1);
 }
+
+TEST_CASE("A walk refuses more than one question") {
+    const Packet packet = Builder(0x1234, noerror).question("a", Type::A).question("b", Type::A);
+    RecordWalk walk(packet);
+    CHECK(walk.next() == nullptr);
+    CHECK_FALSE(walk.ok());
+}

@@ -248,6 +248,15 @@ TEST_CASE("Private reverse names never leave") {
     }
 }
 
+TEST_CASE("Of a reverse zone that is the LAN's in part only its addresses are hidden") {
+    Fixture f;
+    f.networks.block(*Cidr::parse("203.0.116.0/25"));
+    f.networks.finish();
+    CHECK(f.ask("127.116.0.203.in-addr.arpa", Type::Ptr).verdict == Verdict::PrivateReverse);
+    CHECK(f.ask("128.116.0.203.in-addr.arpa", Type::Ptr).verdict == Verdict::Forward);
+    CHECK(f.ask("116.0.203.in-addr.arpa", Type::Soa).verdict == Verdict::Forward);
+}
+
 TEST_CASE("Loopback addresses are called localhost") {
     Fixture f;
     CHECK(rdata_name(f.ask("1.0.0.127.in-addr.arpa", Type::Ptr).message, Type::Ptr) == "localhost");
