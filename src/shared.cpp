@@ -230,6 +230,19 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     return save(*content);
 }
 
+Result<void> Shared::release_interface(Changes& changes, std::string_view interface) {
+    std::vector<SetSysctl> recorded;
+    for (const Change& change : changes.all()) {
+        const auto* sysctl = std::get_if<SetSysctl>(&change);
+        if (sysctl != nullptr && interface_in(sysctl->path) == interface) recorded.push_back(*sysctl);
+    }
+    for (auto sysctl = recorded.rbegin(); sysctl != recorded.rend(); ++sysctl) {
+        if (auto released = release_sysctl(*sysctl); !released) return released;
+        if (auto forgotten = changes.forget(*sysctl); !forgotten) return forgotten;
+    }
+    return {};
+}
+
 Result<void> Shared::leave() {
     const auto lock = lock_folder(folder_);
     if (!lock) return Failure{lock.error()};

@@ -58,6 +58,10 @@ public:
     /// `shared` is gone. The undo of SetSysctl.
     Result<void> release_sysctl(const SetSysctl& change);
 
+    /// As release_sysctl(), for all that `changes` has recorded of one interface (an uplink that is none any more),
+    /// which then is forgotten.
+    Result<void> release_interface(Changes& changes, std::string_view interface);
+
     /// Takes this instance off the list; the last one that leaves removes the file.
     Result<void> leave();
 

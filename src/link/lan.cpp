@@ -1,6 +1,7 @@
 #include "src/link/lan.hpp"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 namespace vmrouter::link {
@@ -77,16 +78,6 @@ std::set<int> default_route_carriers(const HostFacts& facts) {
     return carriers;
 }
 
-/// Sorted, and without those that lie inside another.
-std::vector<Cidr> outermost(std::vector<Cidr> prefixes) {
-    std::sort(prefixes.begin(), prefixes.end());  // a wider one comes before what it covers
-    std::vector<Cidr> result;
-    for (const Cidr& prefix : prefixes) {
-        if (result.empty() || !result.back().covers(prefix)) result.push_back(prefix);
-    }
-    return result;
-}
-
 Error default_route_error(std::string_view interface) {
     return {"the host reaches the internet through " + std::string(interface) + "; it cannot be a segment as well",
             std::string(interface), "give guests an interface of their own, or a bridge: --bridge virbr10"};
@@ -133,6 +124,36 @@ std::vector<Cidr> lan_prefixes(const HostFacts& facts, std::string_view segment,
         add(route.destination);
     }
     return outermost(std::move(prefixes));
+}
+
+std::vector<Cidr> outermost(std::vector<Cidr> prefixes) {
+    std::sort(prefixes.begin(), prefixes.end());  // a wider one comes before what it covers
+    std::vector<Cidr> result;
+    for (const Cidr& prefix : prefixes) {
+        if (result.empty() || !result.back().covers(prefix)) result.push_back(prefix);
+    }
+    return result;
+}
+
+std::vector<Error> overruling_sysctls(const HostFacts& facts) {
+    struct Overruling {
+        std::string_view key;
+        std::string_view harmless;
+        std::string_view meaning;
+    };
+    constexpr std::array kOverruling{
+        Overruling{"proxy_arp", "0", "this machine answers ARP questions of guests for other networks"},
+        Overruling{"route_localnet", "0", "services on 127.0.0.1 are reachable from other machines"},
+    };
+    std::vector<Error> found;
+    for (const Overruling& entry : kOverruling) {
+        const auto value = facts.sysctls.find("net/ipv4/conf/all/" + std::string(entry.key));
+        if (value == facts.sysctls.end() || value->second == entry.harmless) continue;
+        const std::string name = "net.ipv4.conf.all." + std::string(entry.key);
+        found.push_back({name + " is " + value->second + " for every interface: " + std::string(entry.meaning), name,
+                         "if nothing needs it: sysctl -w " + name + "=" + std::string(entry.harmless)});
+    }
+    return found;
 }
 
 bool carries_default_route(const HostFacts& facts, std::string_view interface) {

@@ -36,6 +36,13 @@ std::vector<Uplink> uplinks(const HostFacts& facts, std::string_view segment, st
 /// A network that contains the segment is in the list: allow the segment before blocking these.
 std::vector<Cidr> lan_prefixes(const HostFacts& facts, std::string_view segment, std::span<const Uplink> uplinks);
 
+/// Sorted, and without those that lie inside another. Host bits must be clear.
+std::vector<Cidr> outermost(std::vector<Cidr> prefixes);
+
+/// Settings of the `all` branch that overrule what a segment is given (the kernel takes "or" of both, or the larger):
+/// what each means for the guests, and what to do. We never write that branch.
+std::vector<Error> overruling_sysctls(const HostFacts& facts);
+
 /// Whether a default route in any table, one half of one (prefix shorter than /8), or the kernel's answer for a public
 /// address leaves by the interface or by a device on top of it (a VLAN, its bridge or bond).
 bool carries_default_route(const HostFacts& facts, std::string_view interface);

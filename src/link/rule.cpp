@@ -9,6 +9,7 @@
 
 #include "src/link/attributes.hpp"
 #include "src/link/host.hpp"
+#include "src/link/lan.hpp"
 
 namespace vmrouter::link {
 namespace {
@@ -72,6 +73,16 @@ std::vector<Rule> guard_rules(std::span<const Rule> rules, std::string_view segm
     std::copy_if(rules.begin(), rules.end(), std::back_inserter(result),
                  [&](const Rule& rule) { return rule.to && rule == guard_rule(segment, mark, *rule.to); });
     return result;
+}
+
+std::vector<Cidr> guard_prefixes(std::span<const Cidr> prefixes, std::size_t limit) {
+    std::vector<Cidr> result(prefixes.begin(), prefixes.end());
+    std::erase_if(result, [](const Cidr& prefix) { return prefix.length == 0; });
+    for (std::uint8_t length = 32;; --length) {
+        for (Cidr& prefix : result) prefix = Cidr{prefix.address, std::min(prefix.length, length)}.network();
+        result = outermost(std::move(result));
+        if (result.size() <= limit || length == 1) return result;
+    }
 }
 
 RuleChanges guard_changes(std::span<const Rule> present, std::string_view segment, std::uint32_t mark,

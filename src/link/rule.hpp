@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -20,6 +21,11 @@ inline constexpr std::uint32_t kGuardPriority = 100;
 Rule guard_rule(std::string_view segment, std::uint32_t mark, const Cidr& prefix);
 /// Those among `rules` that have the form of guard_rule() for this segment and mark.
 std::vector<Rule> guard_rules(std::span<const Rule> rules, std::string_view segment, std::uint32_t mark);
+
+/// `prefixes`, made wider until at most `limit` are left: every packet walks the list of rules, and a router with the
+/// internet's routes has a million prefixes. The guard bites only when our rules are gone, so that refusing too much
+/// then is the safe side. None of the result is the default route.
+std::vector<Cidr> guard_prefixes(std::span<const Cidr> prefixes, std::size_t limit = 64);
 
 /// What brings the guard rules of a segment from `present` to one for each of `prefixes`.
 struct RuleChanges {

@@ -221,6 +221,25 @@ TEST_CASE("a tap belongs to its user and is ours and outlives its maker") {
     REQUIRE(delete_link(*netlink, "tap0"));
 }
 
+TEST_CASE("guard prefixes stay few by becoming wider and never become everything") {
+    std::vector<Cidr> many;
+    for (unsigned b = 0; b < 256; ++b) many.push_back({Ipv4{10, static_cast<std::uint8_t>(b), 3, 0}, 24});
+    many.push_back(*Cidr::parse("192.168.0.0/16"));
+    many.push_back(*Cidr::parse("0.0.0.0/0"));
+    CHECK(guard_prefixes(many, 1000).size() == 257);
+    const auto few = guard_prefixes(many, 64);
+    CHECK(few.size() <= 64);
+    for (const Cidr& prefix : many) {
+        if (prefix.length == 0) continue;
+        INFO(to_string(prefix));
+        CHECK(std::any_of(few.begin(), few.end(), [&](const Cidr& wide) { return wide.covers(prefix); }));
+    }
+    CHECK(std::find(few.begin(), few.end(), *Cidr::parse("192.168.0.0/14")) == few.end());  // no wider than needed
+    const std::vector<Cidr> far{*Cidr::parse("1.0.0.0/8"), *Cidr::parse("200.0.0.0/8")};
+    for (const Cidr& prefix : guard_prefixes(far, 1)) CHECK(prefix.length >= 1);
+    CHECK(guard_prefixes({}, 64).empty());
+}
+
 TEST_CASE("guard changes add what is missing and remove what is too much") {
     const auto rule = [](const char* prefix) { return guard_rule("virbr10", 1, *Cidr::parse(prefix)); };
     const std::vector present{rule("10.0.0.0/8"), rule("192.168.0.0/24"),

@@ -134,6 +134,16 @@ TEST_CASE("a network that refuses all packets is no lan") {
     CHECK(lan(host.facts) == Names{"192.168.0.0/24"});
 }
 
+TEST_CASE("settings for all interfaces that overrule a segment's are named with their cure") {
+    Host host = home();
+    CHECK(overruling_sysctls(host.facts).empty());
+    host.facts.sysctls = {{"net/ipv4/conf/all/proxy_arp", "1"}, {"net/ipv4/conf/all/route_localnet", "0"}};
+    const auto found = overruling_sysctls(host.facts);
+    REQUIRE(found.size() == 1);
+    CHECK(found[0].where == "net.ipv4.conf.all.proxy_arp");
+    CHECK(found[0].hint == "if nothing needs it: sysctl -w net.ipv4.conf.all.proxy_arp=0");
+}
+
 TEST_CASE("the default route is carried by its interface and by everything below it") {
     Host host = home();
     host.link("eth1").link("wlan0");

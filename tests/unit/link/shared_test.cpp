@@ -210,6 +210,22 @@ TEST_CASE("a kill between two steps of setting a sysctl loses no value from befo
     CHECK(sysctls.values[kForwarding] == "0");
 }
 
+TEST_CASE("an uplink that is none any more gets its values back and others keep ours") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    const std::string mark = "net/ipv4/conf/eth0/src_valid_mark";
+    const std::string other = "net/ipv4/conf/eth01/forwarding";
+    sysctls.values[mark] = "0";
+    sysctls.values[other] = "0";
+    Instance a(base.path(), "virbr10", sysctls);
+    for (const auto& path : {kForwarding, mark, other}) REQUIRE(a.need(path, "1"));
+    REQUIRE(a.shared.release_interface(*a.changes, "eth0"));
+    CHECK(sysctls.values == std::map<std::string, std::string>{{kForwarding, "0"}, {mark, "0"}, {other, "1"}});
+    CHECK(a.changes->all() == std::vector<Change>{SetSysctl{other, "0", "1"}});
+    a.stop();
+    CHECK(sysctls.values[other] == "0");
+}
+
 TEST_CASE("the sysctls of a link that we made go with it and are not recorded") {
     const TemporaryFolder base;
     FakeSysctls sysctls;
