@@ -58,6 +58,11 @@ Supplied supplied(const Exchange& exchange) {
     return result;
 }
 
+/// Has something been decided about this address already (a quarantine)?
+bool is_changed(const Decision& decision, Ipv4 address) {
+    return std::ranges::find(decision.changes, address, &LeaseChange::address) != decision.changes.end();
+}
+
 /// T1 and T2 of a lease that ends.
 Terms with_timers(const Exchange& exchange, Seconds lease, bool renewal) {
     Terms terms{lease, exchange.config.renew_time.value_or(lease / 2),
@@ -278,7 +283,7 @@ Reply bind(const Exchange& exchange, Decision& decision, Ipv4 address, const Ter
     if (!renewal) warn_of_name(exchange, decision, choice);
 
     for (const Lease* held : exchange.held)
-        if (held->address != address)
+        if (held->address != address && !is_changed(decision, held->address))
             decision.changes.push_back(
                 {held->state == LeaseState::Bound ? Cause::Move : Cause::Withdraw, held->address, std::nullopt});
     if (entry != nullptr && entry->state == LeaseState::Bound && !renewal)
@@ -310,7 +315,7 @@ Reply bind(const Exchange& exchange, Decision& decision, Ipv4 address, const Ter
 
 void withdraw_offers(const Exchange& exchange, Decision& decision, const std::optional<Ipv4>& keep) {
     for (const Lease* held : exchange.held)
-        if (held->state == LeaseState::Offered && held->address != keep)
+        if (held->state == LeaseState::Offered && held->address != keep && !is_changed(decision, held->address))
             decision.changes.push_back({Cause::Withdraw, held->address, std::nullopt});
 }
 

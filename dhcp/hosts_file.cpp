@@ -142,7 +142,8 @@ private:
         if (text.empty()) return fail("id: without a client-id", "write id:01:52:54:00:12:34:56, id:text, or id:*");
         if (!entry_.client_id.empty()) return fail("a second client-id", "write a line for each client-id");
         if (text.find(':') != std::string_view::npos) {
-            const auto bytes = parse_hex(text);
+            // One byte is written with a colon behind it, because without any colon it would be text.
+            const auto bytes = parse_hex(text.ends_with(':') ? text.substr(0, text.size() - 1) : text);
             if (!bytes || bytes->empty())
                 return fail("\"" + escape(text) + "\" is not a client-id", "write hexadecimal bytes joined by ':'");
             entry_.client_id = *bytes;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 #include <unordered_map>
+#include <utility>
 
 #include "dhcp/lease_index.hpp"
 #include "src/base/text.hpp"
@@ -104,7 +105,7 @@ struct LeaseTable::State {
     void count(const Lease& lease, bool add);
     void put(const Lease& lease);
     void remove(LeaseNode& node, Cause cause);
-    void record(Cause cause, Ipv4 address, std::optional<Lease> before);
+    void record(Cause cause, Ipv4 address, std::optional<Lease> before, std::uint64_t before_version);
 };
 
 LeaseNode* LeaseTable::State::named(std::string_view name) const {
@@ -153,8 +154,8 @@ void LeaseTable::State::unlink(LeaseNode& node) {
 void LeaseTable::State::put(const Lease& lease) {
     const auto [entry, fresh] = nodes.try_emplace(lease.address);
     LeaseNode& node = entry->second;
+    if (lease.state != LeaseState::Offered) former.forget(lease.address);  // an offer may come to nothing
     if (fresh) {
-        former.forget(lease.address);
         taken.set(lease.address, true);
         if (taken.range().contains(lease.address)) ++used_in_range;
     } else {
@@ -168,21 +169,21 @@ void LeaseTable::State::remove(LeaseNode& node, Cause cause) {
     const Ipv4 address = node.lease.address;
     unlink(node);
     queue.erase(node);
-    bool remembered = false;
     if (node.lease.state == LeaseState::Bound) {
         FormerHolders::Holder holder{address, node.lease.hardware, node.lease.client_id, cause == Cause::Drop};
-        if (const auto forgotten = former.remember(std::move(holder))) taken.set(*forgotten, false);
-        remembered = true;
+        const auto forgotten = former.remember(std::move(holder));
+        if (forgotten && !nodes.contains(*forgotten)) taken.set(*forgotten, false);
     }
     if (taken.range().contains(address)) --used_in_range;
-    taken.set(address, remembered);
+    taken.set(address, former.find(address) != nullptr);
     nodes.erase(address);
     ++version;
 }
 
-void LeaseTable::State::record(Cause cause, Ipv4 address, std::optional<Lease> before) {
+void LeaseTable::State::record(Cause cause, Ipv4 address, std::optional<Lease> before, std::uint64_t before_version) {
     const LeaseNode* node = find(address);
-    AppliedChange change{cause, address, std::move(before), node ? std::optional{node->lease} : std::nullopt, version};
+    auto after = node == nullptr ? std::nullopt : std::optional{node->lease};
+    AppliedChange change{cause, address, std::move(before), std::move(after), version, before_version};
     if (change.durable()) changes.push_back(std::move(change));
 }
 
@@ -260,7 +261,8 @@ std::vector<Ipv4> LeaseTable::formerly_used(std::size_t count) const {
     std::vector<Ipv4> found;
     for (const auto& holder : state_->former.oldest_first()) {
         if (found.size() == count) break;
-        if (range().contains(holder.address)) found.push_back(holder.address);
+        if (range().contains(holder.address) && !state_->nodes.contains(holder.address))
+            found.push_back(holder.address);
     }
     return found;
 }
@@ -303,13 +305,14 @@ bool LeaseTable::apply(const LeaseChange& change) {
     if (node == nullptr && !change.lease) return true;
     if (node == nullptr && full()) return false;
     auto before = node == nullptr ? std::nullopt : std::optional{node->lease};
+    const std::uint64_t before_version = node == nullptr ? 0 : node->version;
     if (change.lease) {
         assert(change.lease->address == change.address);
         state_->put(*change.lease);
     } else {
         state_->remove(*node, change.cause);
     }
-    state_->record(change.cause, change.address, std::move(before));
+    state_->record(change.cause, change.address, std::move(before), before_version);
     return true;
 }
 
@@ -329,8 +332,9 @@ std::vector<Lease> LeaseTable::expire(Time now) {
     while (!state_->queue.empty() && state_->queue.next() <= now) {
         LeaseNode& node = state_->queue.front();
         over.push_back(node.lease);
+        const std::uint64_t before_version = node.version;
         state_->remove(node, Cause::Expire);
-        state_->record(Cause::Expire, over.back().address, over.back());
+        state_->record(Cause::Expire, over.back().address, over.back(), before_version);
     }
     return over;
 }
@@ -348,8 +352,8 @@ void LeaseTable::clock_changed(Time before, Time after, Seconds longest) {
         Lease old = node.lease;
         node.lease.expires = expires;
         state_->queue.update(node);
-        node.version = ++state_->version;
-        state_->record(Cause::ClockChange, address, std::move(old));
+        const std::uint64_t before_version = std::exchange(node.version, ++state_->version);
+        state_->record(Cause::ClockChange, address, std::move(old), before_version);
     }
 }
 
@@ -361,15 +365,15 @@ void LeaseTable::roll_back(const std::vector<AppliedChange>& changes) {
     for (auto change = changes.rbegin(); change != changes.rend(); ++change) {
         LeaseNode* node = state_->find(change->address);
         if (change->after ? node == nullptr || node->version != change->version : node != nullptr) continue;
-        if (change->before)
+        if (change->before) {
             state_->put(*change->before);
-        else if (node != nullptr)
-            state_->remove(*node, Cause::Withdraw);
-        // What never reached the disk was never given: it is no client's former address.
-        if (!change->before) {
-            state_->former.forget(change->address);
-            state_->taken.set(change->address, false);
+            state_->find(change->address)->version = change->before_version;  // an older change may go back further
+            continue;
         }
+        // What never reached the disk was never given: it is no client's former address.
+        if (node != nullptr) state_->remove(*node, Cause::Withdraw);
+        state_->former.forget(change->address);
+        state_->taken.set(change->address, false);
     }
 }
 

@@ -97,7 +97,8 @@ struct AppliedChange {
     Ipv4 address;
     std::optional<Lease> before;
     std::optional<Lease> after;
-    std::uint64_t version = 0;  ///< of the address after the change; see LeaseTable::roll_back
+    std::uint64_t version = 0;         ///< of the address after the change; see LeaseTable::roll_back
+    std::uint64_t before_version = 0;  ///< and before it
 
     /// A Bound lease or a quarantine came, changed or went: the journal must know. Offers stay in memory.
     [[nodiscard]] bool durable() const;
@@ -134,7 +135,7 @@ public:
     [[nodiscard]] std::vector<const Lease*> by_client_id(Bytes client_id, std::size_t count = 16) const;
     /// The Bound lease that has this name, case-insensitively.
     [[nodiscard]] const Lease* by_name(std::string_view name) const;
-    /// The address that a client held before its lease ended, when nobody has it now: by hardware address, or by
+    /// The address that a client held before its lease ended, until it is leased again: by hardware address, or by
     /// client-id when `hardware` is empty. Bounded memory, oldest forgotten first.
     [[nodiscard]] std::optional<Ipv4> previous(const HardwareAddress& hardware, Bytes client_id) const;
     /// The operator dropped this client's lease of that address, and it has asked for none since.
