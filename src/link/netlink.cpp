@@ -75,7 +75,15 @@ Result<Netlink> Netlink::open() {
 }
 
 int Netlink::send(MessagePointer message) {
-    return nl_send_sync(socket_.get(), message.release());  // frees it in every case
+    const int code = nl_send_sync(socket_.get(), message.release());  // frees it in every case
+    if (code < 0) start_anew();
+    return code;
+}
+
+void Netlink::start_anew() {
+    nl_close(socket_.get());
+    nl_connect(socket_.get(), NETLINK_ROUTE);  // a failure shows in the next request
+    nl_socket_set_buffer_size(socket_.get(), kBufferSize, 0);
 }
 
 Result<void> Netlink::request(MessagePointer message, std::string_view what, std::string_view where) {
@@ -107,7 +115,10 @@ int Netlink::query(const std::function<MessagePointer()>& make, const std::funct
             }
         }
         if (conversation.error != 0) return conversation.error;
-        if (code < 0) return code;
+        if (code < 0) {
+            start_anew();
+            return code;
+        }
         if (!interrupted) return 0;
         code = -NLE_DUMP_INTR;
     }

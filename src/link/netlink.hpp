@@ -50,6 +50,11 @@ public:
     int index_of(std::string_view name);
 
 private:
+    /// A new connection after a failure: libnl counts a request that never left, and answers to an abandoned one may
+    /// still wait; either way every later answer would have the wrong number, and undoing what was done would fail as
+    /// well.
+    void start_anew();
+
     explicit Netlink(std::unique_ptr<nl_sock, SocketDeleter> socket) : socket_(std::move(socket)) {}
     std::unique_ptr<nl_sock, SocketDeleter> socket_;
 };
