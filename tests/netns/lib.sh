@@ -209,6 +209,7 @@ lab_finish() {
 trap 'lab_finish' EXIT
 lab_error() { # a command failed that nobody expected to fail: where, and who called
     local status=$? depth
+    [ "$BASH_SUBSHELL" = 0 ] || return 0 # inside $(): whoever takes its result judges
     echo "$(lab_time) NOT OK - status $status of: $BASH_COMMAND" >&2
     for ((depth = 1; depth < ${#FUNCNAME[@]} - 1; depth++)); do
         echo "        ${FUNCNAME[depth]} called at ${BASH_SOURCE[depth + 1]##*/}:${BASH_LINENO[depth]}" >&2

@@ -2,22 +2,23 @@
 # vmrouter, and the router that stops nothing. Part of lib.sh, which documents it.
 
 : "${LAB_READY:=READY}"
-lab_sanitizers() { # a report of a sanitizer fails the test, whatever the exit status was
-    if grep -qE 'ERROR: (Address|Leak)Sanitizer|runtime error:' "$1"; then
+lab_sanitizers() { # FILE [FROM_LINE]: a report of a sanitizer fails the test, whatever the exit status was
+    local said
+    said=$(tail -n "+${2:-1}" "$1" | grep -E -A25 'ERROR: (Address|Leak)Sanitizer|runtime error:' | cut -c1-200 | head -60) || true
+    if [ -n "$said" ]; then
         fail "no sanitizer report"
-        grep -nE -A25 'ERROR: (Address|Leak)Sanitizer|runtime error:' "$1" | head -60
+        echo "$said"
     fi
 }
 lab_ready() { lab_gone "$VMROUTER_PID" || tail -n +"$1" "$LAB/vmrouter.log" | grep -qE "$LAB_READY"; }
 start_vmrouter() {
-    local from
     touch "$LAB/vmrouter.log"
-    from=$(($(wc -l <"$LAB/vmrouter.log") + 1))
+    LAB_FROM=$(($(wc -l <"$LAB/vmrouter.log") + 1))
     [ -x "$VMROUTER" ] || { echo "no program $VMROUTER" && exit 1; }
     # A shell starts its background jobs with SIGINT ignored; a terminal does not.
     env --default-signal=INT,QUIT "$VMROUTER" "$@" >>"$LAB/vmrouter.log" 2>&1 &
     VMROUTER_PID=$!
-    if ! wait_until 15 lab_ready "$from" || lab_gone "$VMROUTER_PID"; then
+    if ! wait_until 15 lab_ready "$LAB_FROM" || lab_gone "$VMROUTER_PID"; then
         fail "vmrouter $* serves within 15 s"
         exit 1
     fi
@@ -32,9 +33,9 @@ stop_vmrouter() {
         fail "vmrouter ends within 15 s of SIG$signal"
         kill -KILL "$pid"
     fi
-    wait "$pid" 2>/dev/null || status=$?
+    { wait "$pid" || status=$?; } 2>/dev/null # the shell would report that it was killed
     [ "$signal" = KILL ] || expect_equal "vmrouter ends with status 0 after SIG$signal" 0 "$status"
-    lab_sanitizers "$LAB/vmrouter.log"
+    lab_sanitizers "$LAB/vmrouter.log" "$LAB_FROM"
 }
 lab_dead() { [ ! -e "/proc/$1" ] || grep -q '^State:.*zombie' "/proc/$1/status"; }
 run_vmrouter() {
