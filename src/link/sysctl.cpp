@@ -45,6 +45,9 @@ std::vector<Sysctl> segment_sysctls(std::string_view segment, bool check_sources
         {conf4(segment, "accept_local"), "0", false},
         {conf4(segment, "route_localnet"), "0", false},
         {conf4(segment, "bootp_relay"), "0", false},
+        // Source checks look the way back up with the packet's mark, or the guard rules would stop guests that reach
+        // each other through us (hairpins).
+        {conf4(segment, "src_valid_mark"), "1", false},
     };
     if (check_sources) wanted.push_back({conf4(segment, "rp_filter"), "1", false});
     return wanted;
