@@ -140,6 +140,9 @@ struct Policy {
 
     // Contents of named sets: may change at any time without a reload.
     std::vector<Uplink> uplinks;
+    /// Other interfaces of the host by which guests reach allowed networks (exceptions, Lan::Allow): they forward and
+    /// mark like an uplink, and nothing but answers comes back by them.
+    std::vector<std::string> side_links;
     std::vector<Cidr> lan;                    ///< networks that the host is connected to or has a route to
     std::vector<Prefix6> lan6;                ///< the same for IPv6 (user-mode guests)
     std::vector<std::string> ports;           ///< bridge ports of the segment

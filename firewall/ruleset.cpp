@@ -48,7 +48,7 @@ constexpr Reason invalid{"invalid", Answer::Drop, Log::No,
 constexpr Reason inbound{"inbound", Answer::Drop, Log::Plain, "from outside to a guest, and not published"};
 constexpr Reason unasked{"unasked", Answer::Drop, Log::No, "multicast and broadcast of the host, and IPv6"};
 constexpr Reason chatter{"chatter", Answer::Drop, Log::No, "multicast and broadcast of guests to the host"};
-constexpr Reason transit{"transit", Answer::Drop, Log::Plain, "from an uplink to something other than a segment"};
+constexpr Reason transit{"transit", Answer::Drop, Log::Plain, "through this machine to something other than a segment"};
 
 std::string hex(std::uint32_t bits) {
     std::array<std::uint8_t, 4> bytes{};
@@ -111,7 +111,7 @@ void add_arrival(Script& script, const Words& w) {
     script.base_chain(
         "vm_route", "filter hook prerouting priority dstnat + 10",
         "just before routing: the mark disarms the dead man's switch, for answers and errors from outside too",
-        {w.from + " " + w.set_mark(), "iifname @vm_uplinks " + w.set_mark(),
+        {w.from + " " + w.set_mark(), "iifname @vm_outside " + w.set_mark(),
          "ct status dnat ip daddr . meta l4proto . th dport @vm_published " + w.set_mark()});
 }
 
@@ -158,7 +158,7 @@ void add_forward(Script& script, const Policy& policy, const Words& w) {
         w.from + " goto vm_from_guest",
         w.to + " goto vm_to_guest",
     };
-    if (w.segment.forward_guard) rules.push_back("iifname @vm_uplinks oifname != @vm_segments" + to(transit));
+    if (w.segment.forward_guard) rules.push_back("iifname @vm_outside oifname != @vm_segments" + to(transit));
     script.base_chain("vm_forward", "filter hook forward priority filter - 10", "what passes through this machine",
                       rules);
 
@@ -247,8 +247,10 @@ void add_input(Script& script, const Words& w) {
 }
 
 void add_output(Script& script, const Words& w) {
+    // A translated packet still names the interface that it would have left by.
     script.base_chain("vm_output", "filter hook output priority filter - 10", "what this machine sends itself",
-                      {w.to + " goto vm_from_host"});
+                      {w.to + " goto vm_from_host",
+                       "ct status dnat ip daddr . meta l4proto . th dport @vm_published goto vm_from_host"});
     std::string everybody = "ip daddr { 224.0.0.0/4, 255.255.255.255";
     if (w.segment.address.length < 31) everybody += ", " + to_string(w.segment.address.last());
     script.chain("vm_from_host", "this machine may talk to guests, but says nothing unasked except DHCP",
@@ -334,6 +336,7 @@ constexpr std::string_view families[] = {"inet", "bridge", "arp", "netdev"};
 /// Without the contents of the sets: what elements() cannot change.
 Policy shape(Policy policy) {
     policy.uplinks.clear();
+    policy.side_links.clear();
     policy.lan.clear();
     policy.lan6.clear();
     policy.block.clear();

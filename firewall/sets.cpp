@@ -176,6 +176,9 @@ std::vector<Set> inet_sets(const Policy& policy) {
     }
     if (!policy.segment) return sets;
 
+    auto outside = policy.side_links;
+    for (const auto& uplink : policy.uplinks) outside.push_back(uplink.name);
+    sets.push_back({"vm_outside", "ifname", {}, "uplinks, and where allowed networks are", each(outside, quoted)});
     sets.push_back(owned_set(policy));
     sets.push_back(bound_set(policy));
     add_forwards(sets, policy);

@@ -69,6 +69,7 @@ inline Policy full_policy() {
     policy.uplinks = {{"wg0", {}, {}}, {"eth0", ip("10.0.0.1"), Ipv6::parse("fe80::1")}};
     policy.lan = {cidr("10.0.0.0/24"), cidr("198.51.100.0/24"), cidr("198.51.100.128/25")};
     policy.lan6 = {{Ipv6::parse("2001:db8:1::").value(), 64}};
+    policy.side_links = {"eth1"};
     policy.other_segments = {"virbr11"};
     policy.forwards = {{{Protocol::Tcp, 2222}, Ipv4{}, ip("192.168.100.10"), 22},
                        {{Protocol::Udp, 5000}, ip("10.0.0.5"), ip("192.168.100.10"), 5000}};
