@@ -1,0 +1,123 @@
+#!/bin/bash
+# What the configuration opens and closes: allow, block, lan, internet, open_host_ports, isolate_guests, max_connections,
+# source_guard, uplink by name. Each change is a reload, and connections that a change forbids are cut.
+#
+#   the whole network of lib.sh, virbr10 with g1 192.168.100.11 and g2 192.168.100.12
+. "$(dirname "$0")/lib.sh"
+
+topology_bridge
+configure() { # lines of [firewall]; [network] keys in NETWORK
+    printf '[network]\nbridge = "virbr10"\naddress = "192.168.100.1/24"\n%s\n[firewall]\n%s\n' "${NETWORK:-}" "$1" >"$LAB/vm.toml"
+}
+reconfigure() {
+    configure "$1"
+    local from
+    from=$(wc -l <"$LAB/vmrouter.log")
+    kill -HUP "$VMROUTER_PID"
+    # shellcheck disable=SC2016
+    wait_until 5 sh -c "tail -n +$((from + 1)) '$LAB/vmrouter.log' | grep -q RELOAD" || fail "reload: $1"
+}
+
+configure ''
+start_vmrouter --config "$LAB/vm.toml"
+guest_add g1
+guest_add g2
+guest_static g1 192.168.100.11/24 192.168.100.1
+guest_static g2 192.168.100.12/24 192.168.100.1
+serve g2 tcp/22
+expect_refused g1 tcp lan 192.168.1.50 445
+expect_reach g1 tcp g2 192.168.100.12 22
+
+step "allow: an address, a port, a network"
+reconfigure 'allow = ["192.168.1.50:tcp/445", "203.0.113.0/24:udp/137"]'
+expect_reach g1 tcp lan 192.168.1.50 445
+expect_equal "through masquerade" 192.168.1.2 "$(source_seen lan)"
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_reach g1 udp office 203.0.113.50 137
+expect_refused g1 tcp office 203.0.113.50 22
+background g1 allowed python3 -I "$LAB/repo/tests/netns/session.py" 192.168.1.50 445
+wait_until 5 grep -q heard "$LAB/g1-allowed.log"
+reconfigure 'allow = ["192.168.1.50:tcp/22"]'
+check "an open connection that is no longer allowed is cut" wait_until 5 grep -q cut "$LAB/g1-allowed.log"
+expect_reach g1 tcp lan 192.168.1.50 22
+expect_refused g1 tcp lan 192.168.1.50 445
+
+step "block: further networks"
+background g1 blocked python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80
+wait_until 5 grep -q heard "$LAB/g1-blocked.log"
+reconfigure 'block = ["198.51.100.0/28"]'
+expect_refused g1 tcp inet 198.51.100.10 80
+check "an open connection into it is cut" wait_until 5 grep -q cut "$LAB/g1-blocked.log"
+expect_reach g1 udp inet 198.51.100.53 123
+
+step "lan = allow: networks open, the host and what is nobody's network stay shut"
+reconfigure 'lan = "allow"
+block = ["203.0.113.0/24"]'
+expect_reach g1 tcp lan 192.168.1.50 445
+expect_reach g1 tcp inet 198.51.100.10 80
+expect_refused g1 tcp office 203.0.113.50 22
+expect_refused g1 tcp host 192.168.1.2 22
+expect_refused g1 tcp host 10.77.0.1 22
+expect_refused g1 tcp gw 169.254.169.254 80
+
+step "internet = false: nothing beyond the segment"
+background g1 closed python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80
+wait_until 5 grep -q heard "$LAB/g1-closed.log"
+reconfigure 'internet = false'
+expect_refused g1 tcp inet 198.51.100.10 80
+expect_refused g1 udp inet 198.51.100.10 123
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_reach g1 tcp g2 192.168.100.12 22
+expect_reach g1 icmp host 192.168.100.1
+check "an open connection is cut" wait_until 5 grep -q cut "$LAB/g1-closed.log"
+
+step "open_host_ports: what it names, on our address"
+reconfigure 'open_host_ports = ["tcp/8080", "udp/123"]'
+expect_reach g1 tcp host 192.168.100.1 8080
+expect_reach g1 udp host 192.168.100.1 123
+expect_refused g1 tcp host 192.168.100.1 22
+expect_refused g1 tcp host 192.168.1.2 8080
+
+step "max_connections"
+reconfigure 'max_connections = 5'
+for _ in 1 2 3 4 5; do background g1 "many$_" python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80; done
+wait_until 5 grep -q heard "$LAB/g1-many5.log"
+expect_refused g1 tcp inet 198.51.100.10 443
+expect_reach g2 tcp inet 198.51.100.10 443
+
+step "an uplink by name: when it is not the way, nothing leaves"
+reconfigure 'uplink = ["wg0"]'
+expect_refused g2 tcp inet 198.51.100.10 80
+join host wg0 inet tun0
+ip addr add 10.99.0.2/24 dev wg0
+in_node inet ip addr add 10.99.0.1/24 dev tun0
+ip route add 0.0.0.0/1 dev wg0
+ip route add 128.0.0.0/1 dev wg0
+in_node inet sysctl -qw net.ipv4.conf.all.proxy_arp=1 net.ipv4.conf.tun0.proxy_arp=1
+in_node inet ip route add 192.168.1.2/32 dev tun0
+uplink_is() { nft list set inet vmrouter_virbr10 vm_uplinks | grep -q "$1"; }
+check "the tunnel becomes the uplink" wait_until 2 uplink_is wg0
+expect_reach g2 tcp inet 198.51.100.10 80
+expect_equal "through the tunnel" 10.99.0.2 "$(source_seen inet)"
+expect_refused g2 tcp lan 192.168.1.50 22
+ip route del 128.0.0.0/1 dev wg0
+ip route del 0.0.0.0/1 dev wg0
+expect_refused g2 tcp inet 198.51.100.10 80
+stop_vmrouter
+
+step "isolate_guests: not at layer 2, not through us, not by broadcast, also for ports that come later"
+NETWORK='isolate_guests = true' configure ''
+start_vmrouter --config "$LAB/vm.toml"
+expect_blocked g1 tcp g2 192.168.100.12 22
+in_node g1 ip neigh replace 192.168.100.12 lladdr "$(cat /sys/class/net/virbr10/address)" dev eth0
+expect_refused g1 tcp g2 192.168.100.12 22
+send_frame g1 eth0 ip.src=192.168.100.11 ip.dst=255.255.255.255 dport=5353
+expect_unseen g2 in "a broadcast"
+send_frame g1 eth0 arp=request spa=192.168.100.11 tpa=192.168.100.12
+expect_unseen g2 in "an ARP question"
+guest_add g3
+guest_static g3 192.168.100.13/24 192.168.100.1
+expect_reach g3 tcp inet 198.51.100.10 80
+in_node g3 ip neigh replace 192.168.100.12 lladdr "$(guest_mac g2)" dev eth0 nud permanent
+expect_blocked g3 tcp g2 192.168.100.12 22
+expect_reach g1 tcp inet 198.51.100.10 80
