@@ -111,18 +111,18 @@ void LeaseFileImage::put(const Lease& lease) {
     std::string line = lease_line(lease);
     size_ += line.size();
     if (const auto known = by_address_.find(lease.address); known != by_address_.end()) {
-        size_ -= known->second->size();
-        *known->second = std::move(line);
+        size_ -= known->second->text.size();
+        known->second->text = std::move(line);
         return;
     }
-    lines_.push_front(std::move(line));
+    lines_.push_front({lease.address, std::move(line)});
     by_address_.emplace(lease.address, lines_.begin());
 }
 
 void LeaseFileImage::erase(Ipv4 address) {
     const auto known = by_address_.find(address);
     if (known == by_address_.end()) return;
-    size_ -= known->second->size();
+    size_ -= known->second->text.size();
     lines_.erase(known->second);
     by_address_.erase(known);
 }
@@ -137,8 +137,15 @@ void LeaseFileImage::apply(const AppliedChange& change) {
 std::string LeaseFileImage::text() const {
     std::string text;
     text.reserve(size_);
-    for (const auto& line : lines_) text += line;
+    for (const auto& line : lines_) text += line.text;
     return text;
+}
+
+std::vector<Ipv4> LeaseFileImage::oldest_first() const {
+    std::vector<Ipv4> addresses;
+    addresses.reserve(lines_.size());
+    for (auto line = lines_.rbegin(); line != lines_.rend(); ++line) addresses.push_back(line->address);
+    return addresses;
 }
 
 }  // namespace vmrouter::dhcp

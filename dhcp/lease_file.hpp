@@ -41,10 +41,16 @@ public:
     void apply(const AppliedChange& change);
     /// The whole file.
     [[nodiscard]] std::string text() const;
+    [[nodiscard]] bool contains(Ipv4 address) const { return by_address_.contains(address); }
+    [[nodiscard]] std::vector<Ipv4> oldest_first() const;
 
 private:
-    std::list<std::string> lines_;  ///< newest first
-    std::unordered_map<Ipv4, std::list<std::string>::iterator> by_address_;
+    struct Line {
+        Ipv4 address;
+        std::string text;
+    };
+    std::list<Line> lines_;  ///< newest first
+    std::unordered_map<Ipv4, std::list<Line>::iterator> by_address_;
     std::size_t size_ = 0;  ///< bytes in all lines
 };
 

@@ -380,7 +380,7 @@ void Service::Parts::refuse(Batch& batch) {
             const bool refused = grants(reply) && granted.contains(reply.address);
             if (refused && trouble_limit.allows(clock.monotonic()))
                 logger.error("REFUSED {} to {}: it cannot be written: {}", to_string(reply.address),
-                             to_string(reply.note.client), to_string(storage.error()));
+                             to_string(reply.note.client), storage.error().what);
             return refused;
         });
     }

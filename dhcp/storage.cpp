@@ -37,13 +37,17 @@ std::optional<std::chrono::nanoseconds> modified(const std::string& path) {
     return Seconds{status.st_mtim.tv_sec} + std::chrono::nanoseconds{status.st_mtim.tv_nsec};
 }
 
+std::string one_line(const Error& error) {
+    return error.where + ": " + error.what;
+}
+
 /// The file, or nothing. What cannot be read must not be overwritten either: it is moved out of the way.
 std::optional<std::string> read_or_set_aside(const std::string& path) {
     auto content = read_own_file(path);
     if (content) return std::move(*content);
     const std::string aside = path + ".unreadable";
     const bool moved = rename(path.c_str(), aside.c_str()) == 0;
-    logger.error("{}; {}", to_string(content.error()),
+    logger.error("{}; {}", one_line(content.error()),
                  moved ? "it is kept as " + aside : "it stays where it is, and is replaced");
     return std::nullopt;
 }
@@ -70,7 +74,7 @@ void keep_bad_lines(const Paths& paths, const std::string& from, const std::vect
     if (status.st_size > bad_file_limit)
         return logger.warn("the lines are not kept: {} has grown to a megabyte; look at it and remove it", paths.bad);
     if (const int failed = write_all(file.get(), kept); failed != 0)
-        logger.warn("{}", to_string(system_error("cannot keep the lines", failed, paths.bad)));
+        logger.warn("{}", one_line(system_error("cannot keep the lines", failed, paths.bad)));
 }
 
 /// A line that was cut off at the end of the journal is what a crash leaves; it was never promised to anybody.
@@ -168,10 +172,11 @@ asio::awaitable<Result<void>> Storage::commit(std::span<const AppliedChange> cha
 
 void Storage::failed(const Error& error) {
     if (ok_) {
-        logger.error("{}; known leases are renewed, new ones are refused until it works again", to_string(error));
+        logger.error("{}; known leases are renewed, new ones are refused until it works again{}", one_line(error),
+                     error.hint.empty() ? "" : " (" + error.hint + ")");
         retry_delay_ = first_retry;
     } else if (error.what != error_.what) {
-        logger.error("{}", to_string(error));
+        logger.error("{}", one_line(error));
     }
     ok_ = false;
     error_ = error;
@@ -221,10 +226,17 @@ asio::awaitable<void> Storage::maintain() {
 asio::awaitable<void> Storage::rewrite() {
     std::string content = journal_header();
     records_ = 0;
-    table_.for_each([&](const Lease& lease) {
-        if (lease.state == LeaseState::Offered) return;
+    const auto add = [&](const Lease& lease) {
         content += journal_line(lease);
         ++records_;
+    };
+    // By age, which the leases file of the next start takes over; then quarantines and what is just being granted.
+    for (const Ipv4 address : image_.oldest_first())
+        if (const Lease* lease = table_.find(address); lease != nullptr && lease->state == LeaseState::Bound)
+            add(*lease);
+    table_.for_each([&](const Lease& lease) {
+        const bool written = lease.state == LeaseState::Bound && image_.contains(lease.address);
+        if (lease.state != LeaseState::Offered && !written) add(lease);
     });
     retry_at_ = Signal::TimePoint::max();
     const auto written = co_await writer_.rewrite(std::move(content));
@@ -244,7 +256,7 @@ asio::awaitable<void> Storage::write_snapshot() {
     snapshot_at_ = std::chrono::steady_clock::now() + (written ? snapshot_interval : longest_retry);
     if (!written) {
         dirty_ = true;
-        if (!snapshot_failing_) logger.error("{}; it is behind until that works again", to_string(written.error()));
+        if (!snapshot_failing_) logger.error("{}; it is behind until that works again", one_line(written.error()));
     } else if (snapshot_failing_) {
         logger.info("{} can be written again", paths_.leases);
     }

@@ -144,9 +144,15 @@ TEST_CASE("Leases survive a restart and keep their addresses") {
         for (std::uint16_t i = 0; i < 5; ++i) given[guest_mac(i)] = segment.lease(guest_mac(i));
         segment.stop();
         CHECK(leases_on_disk(segment).size() == 5);
-        const auto lines = parse_lease_file(*read_file(segment.folder / "leases"));
-        CHECK(lines.leases.size() == 5);
+        const auto before = *read_file(segment.folder / "leases");
+        CHECK(parse_lease_file(before).leases.size() == 5);
+        CHECK(parse_lease_file(before).leases[0].address == given[guest_mac(4)]);  // newest first
 
+        for (int restart = 0; restart < 2; ++restart) {
+            segment.start();
+            segment.stop();
+            CHECK(*read_file(segment.folder / "leases") == before);
+        }
         segment.start();
         CHECK(segment.service->leases().size() == 5);
         for (const auto& [mac, address] : given) {
