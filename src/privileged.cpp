@@ -346,8 +346,8 @@ Result<void> LocalPrivileged::make_forwarding(const std::vector<link::Sysctl>& s
 Result<void> LocalPrivileged::make_checksums() {
     if (!plan_.segment || !plan_.fill_checksums) return {};
     const auto& name = plan_.segment->name;
-    const bool table = nft_.list("table ip mangle").has_value();
-    const bool chain = nft_.list("chain ip mangle POSTROUTING").has_value();
+    const bool table = nft_.list("list table ip mangle").has_value();
+    const bool chain = nft_.list("list chain ip mangle POSTROUTING").has_value();
     if (auto recorded = changes_->record(FilledChecksums{name, !table, !chain}); !recorded) return recorded;
     auto filled = firewall::fill_checksums(name);
     if (filled) return {};
