@@ -1,7 +1,10 @@
 #include "conf/load.hpp"
 
 #include <catch2/catch.hpp>
+#include <filesystem>
 
+#include "src/base/file.hpp"
+#include "src/base/text.hpp"
 #include "text.hpp"
 
 using namespace vmrouter;
@@ -282,11 +285,58 @@ TEST_CASE("Places are those of values and fall back to the table around them") {
 }
 
 TEST_CASE("The shipped examples load without an error or a warning") {
-    for (const auto* example : {"/conf/vm.toml", "/conf/pi.toml"}) {
-        const auto loaded = load_file(std::string(VMROUTER_SOURCE_DIR) + example);
-        CHECK(text_of(loaded.errors) == "");
+    std::size_t count = 0;
+    for (const auto& entry : std::filesystem::directory_iterator(VMROUTER_SOURCE_DIR "/conf")) {
+        if (entry.path().extension() != ".toml") continue;
+        CAPTURE(entry.path());
+        const auto loaded = load_file(entry.path().string());
         CHECK(loaded.errors.empty());
+        CHECK(text_of(loaded.errors) == "");
         CHECK(text_of(loaded.warnings) == "");
+        ++count;
     }
+    CHECK(count >= 2);
     CHECK(load_file(VMROUTER_SOURCE_DIR "/conf/vm.toml").config.network.bridge == "virbr10");
+}
+
+TEST_CASE("What the shipped examples show in comments can be switched on") {
+    for (const auto* example : {"/conf/vm.toml", "/conf/pi.toml"}) {
+        const auto text = read_file(std::string(VMROUTER_SOURCE_DIR) + example);
+        REQUIRE(text);
+        std::string all_on;
+        for (auto line : split(*text, '\n')) {
+            const bool is_code =
+                line.starts_with("# ") && (line.find(" = ") != std::string_view::npos || line.starts_with("# [["));
+            if (is_code) line.remove_prefix(2);
+            // The automatic address gives way to the explicit one that reservations need.
+            if (line.starts_with("address = \"auto\"")) continue;
+            all_on += std::string(line) + '\n';
+        }
+        CAPTURE(all_on);
+        CHECK(errors_of(all_on) == "");
+        CHECK(warnings_of(all_on) == "");
+    }
+}
+
+TEST_CASE("The TOML blocks of the documentation load") {
+    for (const auto* page : {"/README.md", "/ARCHITECTURE.md"}) {
+        const auto text = read_file(std::string(VMROUTER_SOURCE_DIR) + page);
+        if (!text) continue;
+        std::string block;
+        bool inside = false;
+        for (const auto line : split(*text, '\n')) {
+            if (inside && line.starts_with("```")) {
+                const bool has_segment =
+                    block.find("bridge") != std::string::npos || block.find("interface") != std::string::npos;
+                const std::vector<Override> flags = {{"network.bridge", "br0", "--bridge"}};
+                CAPTURE(page, block);
+                CHECK(text_of(load_text(block, page, has_segment ? std::span<const Override>{} : flags).errors) == "");
+                block.clear();
+            }
+            if (line.starts_with("```"))
+                inside = !inside && line == "```toml";
+            else if (inside)
+                block += std::string(line) + '\n';
+        }
+    }
 }
