@@ -8,6 +8,7 @@
 #include "src/address_choice.hpp"
 #include "src/base/text.hpp"
 #include "src/link/bridge.hpp"
+#include "src/link/rule.hpp"
 
 namespace vmrouter {
 namespace {
@@ -213,14 +214,7 @@ std::vector<Cidr> guarded_prefixes(const firewall::Policy& policy) {
         prefixes.insert(prefixes.end(), ranges.begin(), ranges.end());
         prefixes.insert(prefixes.end(), policy.lan.begin(), policy.lan.end());
     }
-    std::sort(prefixes.begin(), prefixes.end(), [](const Cidr& a, const Cidr& b) { return a.length < b.length; });
-    std::vector<Cidr> out;
-    for (const auto& prefix : prefixes) {
-        const auto covers = [&prefix](const Cidr& wider) { return wider.covers(prefix); };
-        if (std::none_of(out.begin(), out.end(), covers)) out.push_back(prefix.network());
-    }
-    std::sort(out.begin(), out.end());
-    return out;
+    return link::guard_prefixes(prefixes);
 }
 
 Result<Plan> make_plan(const conf::Config& config, const conf::Places& places, const link::HostFacts& facts,

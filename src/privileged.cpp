@@ -290,9 +290,10 @@ Result<void> LocalPrivileged::record_ipv6(const std::string& name) {
     if (!facts) return Failure{std::move(facts).error()};
     const auto* link = facts->find(name);
     for (const auto& one : facts->addresses6) {
-        const bool link_local = one.local.bytes[0] == 0xfe && (one.local.bytes[1] & 0xc0) == 0x80;
-        if (link == nullptr || one.link != link->index || link_local) continue;
-        if (auto recorded = changes_->record(RemovedAddress6{name, one.local, one.length}); !recorded) return recorded;
+        // Those of a router advertisement come back with the next one.
+        if (link == nullptr || one.link != link->index || one.link_local || !one.permanent) continue;
+        const RemovedAddress6 change{name, one.local, one.length, one.flags};
+        if (auto recorded = changes_->record(change); !recorded) return recorded;
     }
     return {};
 }
@@ -417,6 +418,11 @@ Result<void> LocalPrivileged::follow(const firewall::Policy& policy, const std::
     if (auto updated = live_.update(policy, clock_.monotonic()); !updated) return updated;
     plan_.policy = policy;
     plan_.lans = prefixes;
+    for (const auto& former : plan_.uplinks) {
+        const auto is_same = [&former](const link::Uplink& uplink) { return uplink.name == former.name; };
+        if (std::any_of(uplinks.begin(), uplinks.end(), is_same)) continue;
+        if (auto released = shared_->release_interface(*changes_, former.name); !released) return released;
+    }
     plan_.uplinks = uplinks;
     if (auto guarded = make_guard(prefixes); !guarded) return guarded;
     if (policy.segment && policy.segment->internet) {
