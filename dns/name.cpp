@@ -118,23 +118,24 @@ std::optional<Name> Name::from_wire(Bytes wire) {
 
 bool Name::read(Bytes message, std::size_t& position) {
     std::size_t at = position;
-    std::size_t after = 0;   // behind the first pointer: where the caller goes on
-    std::size_t limit = at;  // a pointer must point before this
+    std::size_t after = 0;             // behind the first pointer: where the caller goes on
+    std::size_t start = at;            // of the piece that is being read
+    std::size_t end = message.size();  // what the piece may use: of those pointed to, what lies before the last
     std::size_t size = 0;
     std::size_t hops = 0;  // an honest name has a label between any two pointers
     size_ = 1;
-    for (;;) {
-        if (at >= message.size()) break;
+    while (at < end) {
         const std::uint8_t length = message[at];
         if (length > max_label) {
-            if ((length & pointer_bits) != pointer_bits || at + 2 > message.size()) break;
+            if ((length & pointer_bits) != pointer_bits || at + 2 > end) break;
             const std::size_t target = (std::size_t{length} & 0x3f) << 8 | message[at + 1];
-            if (target < header_size || target >= limit || ++hops > max_labels) break;
+            if (target < header_size || target >= start || ++hops > max_labels) break;
             if (after == 0) after = at + 2;
-            limit = at = target;
+            end = start;
+            start = at = target;
             continue;
         }
-        if (size + length + 1 > max_size || at + length + 1 > message.size()) break;
+        if (size + length + 1 > max_size || at + length + 1 > end) break;
         std::memcpy(bytes_.data() + size, message.data() + at, std::size_t{length} + 1);
         size += std::size_t{length} + 1;
         at += std::size_t{length} + 1;

@@ -41,9 +41,10 @@ public:
     /// Exactly these bytes, uncompressed, ended by the root label; nullopt for anything else.
     static std::optional<Name> from_wire(Bytes wire);
 
-    /// Reads the name at `position` of `message`, follows compression pointers, and moves `position` behind the name. A
-    /// pointer must point before the part of the name that holds it, so that every name ends, and behind the header,
-    /// whose bytes change on the way. False (this name is then the root) for anything malformed.
+    /// Reads the name at `position` of `message`, follows compression pointers, and moves `position` behind the name.
+    /// What a pointer points to must lie before the part of the name that holds the pointer, all of it (so every name
+    /// ends, and none hangs on bytes that come after it), and behind the header, whose bytes change on the way. False
+    /// (this name is then the root) for anything malformed.
     bool read(Bytes message, std::size_t& position);
     /// The same without compression: the question of a query (a pointer there could only point into the header).
     bool read_uncompressed(Bytes message, std::size_t& position);

@@ -102,6 +102,10 @@ TEST_CASE("Compressed names are followed backwards and nowhere else") {
     const Packet loop = Packet(12, 0) + hex("01 61 c010 | 01 62 c00c");
     position = 16;
     CHECK_FALSE(read.read(loop, position));
+    // A label that is pointed to and reaches over the pointer.
+    const Packet forward = Packet(12, 0) + hex("03 c00c 62 00");
+    position = 13;
+    CHECK_FALSE(read.read(forward, position));
     every_truncation(message, [](Bytes bytes) {
         for (std::size_t at = 0; at <= bytes.size(); ++at) {
             Name name;
