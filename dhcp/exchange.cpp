@@ -208,11 +208,9 @@ Silence limit(const Exchange& exchange, Decision& decision) {
              client_text(exchange) + " gets no address: leases cannot be written to the disk");
         return Silence::StorageBroken;
     }
-    const std::uint64_t most = config.max_leases != 0 ? config.max_leases : config.range.size();
-    const bool own = host != nullptr && host->address;  // a reserved address is nobody else's loss
-    if (leases.bound() >= most && !(own && config.max_leases == 0)) {
+    if (config.max_leases != 0 && leases.bound() >= config.max_leases) {
         warn(decision, Warning::Kind::LeaseLimit,
-             client_text(exchange) + " gets no address: all " + std::to_string(most) +
+             client_text(exchange) + " gets no address: all " + std::to_string(config.max_leases) +
                  " leases are given (dhcp.max_leases)");
         return Silence::LeaseLimit;
     }
@@ -221,7 +219,7 @@ Silence limit(const Exchange& exchange, Decision& decision) {
         warn(decision, Warning::Kind::PoolEmpty, client_text(exchange) + " gets no address: the lease table is full");
         return Silence::NoAddress;
     }
-    if (own) return Silence::None;
+    if (host != nullptr && host->address) return Silence::None;  // a reserved address is nobody else's loss
     if (context.port != 0 && config.max_leases_per_port != 0 &&
         leases.held_by_port(context.port) >= config.max_leases_per_port) {
         warn(decision, Warning::Kind::PortLimit,

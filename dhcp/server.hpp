@@ -32,7 +32,7 @@ struct ServerConfig {
     Seconds lease_time{3600};            ///< or infinite
     std::optional<Seconds> renew_time;   ///< T1; default half of the lease
     std::optional<Seconds> rebind_time;  ///< T2; default seven eighths
-    std::size_t max_leases = 0;          ///< 0: the size of the range
+    std::size_t max_leases = 0;          ///< 0: what the range and the reservations hold
     bool authoritative = true;
     bool no_override = true;
     bool ping_check = true;
