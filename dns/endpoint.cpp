@@ -99,7 +99,7 @@ std::string to_string(const Endpoint& endpoint) {
         text = to_string(*ip4);
     } else {
         text = to_string(std::get<Ipv6>(endpoint.address));
-        if (!endpoint.zone.empty()) text += "%" + endpoint.zone;
+        if (!endpoint.zone.empty()) text.append("%").append(endpoint.zone);
         if (other_port) text.insert(0, 1, '[').push_back(']');
     }
     if (other_port) text += ':' + std::to_string(endpoint.port);

@@ -164,6 +164,9 @@ public:
         if (ending != Ending::Cancelled) group_.pump();
     }
 
+    [[nodiscard]] const Question* next() const { return next_; }
+    [[nodiscard]] const Server& server() const { return server_; }
+
     void detach() {
         if (exchange_ == nullptr) return;
         (previous_ != nullptr ? previous_->next_ : exchange_->questions_) = next_;
@@ -324,6 +327,7 @@ Upstream::Server* Upstream::choose(const Exchange& exchange, bool again) const {
 
 /// How long this exchange waits for `server` before it asks the next one as well.
 std::chrono::milliseconds Upstream::patience(const Exchange& exchange, const Server& server) const {
+    if (!exchange.second_best_.empty()) return patience_of_first;
     if (choose(exchange, false) == nullptr) return first_repeat * exchange.sent_;
     if (config_.strict_order || server.rtt_ == 0us) return patience_of_first;
     const auto usual = std::chrono::duration_cast<std::chrono::milliseconds>(server.rtt_ * 3);
@@ -419,9 +423,9 @@ void Exchange::start() {
 void Exchange::ask_next() {
     if (queued_ || done_) return;
     auto* server = upstream_.choose(*this, false);
-    // Nobody waits for a server that is down when an answer, if a bad one, is at hand.
+    // With an answer in hand, if a bad one, nobody waits for a server that is down, nor longer for one that is silent.
     if (!second_best_.empty() && (server == nullptr || server->health_ == Health::Down)) {
-        if (questions_ == nullptr) deliver_second_best();
+        if (!waits_for_living()) deliver_second_best();
         return;
     }
     if (server == nullptr) {
@@ -440,6 +444,14 @@ void Exchange::ask_next() {
     last_ = server;
     ++sent_;
     upstream_.engine_.wheel().set(overdue_, upstream_.patience(*this, *server));
+}
+
+/// Is a question out to a server that is not known to be silent?
+bool Exchange::waits_for_living() const {
+    for (const auto* question = questions_; question != nullptr; question = question->next()) {
+        if (question->server().health_ == Health::Up) return true;
+    }
+    return false;
 }
 
 /// The server asked last takes longer than it may.

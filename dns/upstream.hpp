@@ -157,6 +157,7 @@ private:
 
     void start();
     void ask_next();
+    [[nodiscard]] bool waits_for_living() const;
     void overdue();
     void out_of_time();
     void answered(Upstream::Server& server, std::span<std::uint8_t> response);

@@ -1,6 +1,7 @@
 // Measures the DNS service beside other forwarders: tests/bench/dns.sh runs the parts of it.
 //
 //   dns_bench serve PORT UPSTREAM_PORT     the service on 127.0.66.1
+//   dns_bench host ADDRESS/LENGTH DEVICE RESOLV_CONF   the service alone on a segment, as the lab tests want it
 //   dns_bench bare PORT                    a responder that only turns the header round: what the kernel alone costs
 //   dns_bench stub PORT [DELAY_MS]         an upstream on 127.0.0.1 that answers everything
 //   dns_bench load ADDRESS PORT COUNT NAMES WINDOW   COUNT queries over NAMES names (0: each its own), WINDOW at once
@@ -13,6 +14,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
 #include <chrono>
@@ -23,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "dns/resolv.hpp"
 #include "dns/service.hpp"
 
 using namespace vmrouter;
@@ -102,6 +105,43 @@ int serve(std::uint16_t port, const std::string& upstream_port) {
     std::fprintf(stderr, "user %ld.%06ld sys %ld.%06ld peak %ld KiB queries %lu cached %lu forwarded %lu failed %lu\n",
                  usage.ru_utime.tv_sec, usage.ru_utime.tv_usec, usage.ru_stime.tv_sec, usage.ru_stime.tv_usec,
                  usage.ru_maxrss, counters.queries, counters.cached, counters.forwarded, counters.failed);
+    return 0;
+}
+
+/// The service on port 53 of a segment that somebody else has set up, with the upstreams of a resolv.conf.
+int host(const std::string& segment, const std::string& device, const std::string& resolv_conf) {
+    asio::io_context io{1};
+    SystemRandom random;
+    NoNames names;
+    NoObserver observer;
+    ServiceConfig config;
+    config.local.segment = *Cidr::parse(segment);
+    config.local.domain = *Name::parse("vm.internal");
+    config.local.own_name = "vmrouter";
+    auto udp = open_udp_socket(config.local.segment.address, device);
+    auto tcp = open_tcp_socket(config.local.segment.address, device);
+    if (!udp || !tcp) {
+        std::fprintf(stderr, "%s\n", to_string((udp ? tcp : udp).error()).c_str());
+        return 1;
+    }
+    ResolvWatcher watcher{io.get_executor(), resolv_conf};
+    config.upstreams = watcher.current().nameservers;
+    Service service{io.get_executor(), std::move(*udp), std::move(*tcp), config, names, observer, random};
+    PrefixSet blocked = always_blocked();
+    blocked.finish();
+    service.set_blocked(std::move(blocked));
+    service.start();
+    const auto follow = [](ResolvWatcher& news, Service& dns) -> asio::awaitable<void> {
+        for (;;) {
+            const auto conf = co_await news.changed();
+            dns.set_upstreams(conf.nameservers);
+        }
+    };
+    asio::co_spawn(io, follow(watcher, service), [](std::exception_ptr) {});
+    asio::signal_set stop{io, SIGTERM, SIGINT};
+    stop.async_wait([&](auto, int) { io.stop(); });
+    std::fprintf(stderr, "READY\n");
+    io.run();
     return 0;
 }
 
@@ -300,6 +340,7 @@ int main(int argc, char** argv) {
     };
     if (arguments.size() >= 3 && arguments[0] == "serve")
         return serve(static_cast<std::uint16_t>(number(1)), arguments[2]);
+    if (arguments.size() >= 4 && arguments[0] == "host") return host(arguments[1], arguments[2], arguments[3]);
     if (arguments.size() >= 2 && arguments[0] == "bare") return bare(static_cast<int>(number(1)));
     if (arguments.size() >= 2 && arguments[0] == "stub")
         return stub(static_cast<int>(number(1)), std::chrono::milliseconds{number(2)});
@@ -307,6 +348,6 @@ int main(int argc, char** argv) {
         return load(arguments[1].c_str(), static_cast<int>(number(2)), number(3), number(4), number(5));
     if (arguments.size() >= 5 && arguments[0] == "tcp")
         return tcp(arguments[1].c_str(), static_cast<int>(number(2)), number(3), number(4));
-    std::fprintf(stderr, "usage: dns_bench serve|bare|stub|load|tcp ...\n");
+    std::fprintf(stderr, "usage: dns_bench serve|host|bare|stub|load|tcp ...\n");
     return 2;
 }

@@ -250,6 +250,21 @@ TEST_CASE("a failure is not held back for servers that are down") {
     CHECK(result.took < 100ms);
 }
 
+TEST_CASE("a failure is not held back for a server that is silent") {
+    Lab lab(2);
+    const bool first_is_silent = GENERATE(true, false);
+    lab.server(first_is_silent ? 0 : 1).be_silent();
+    lab.server(first_is_silent ? 1 : 0).answer_with(5);
+    const auto result = lab.exchange("a.example");
+    CHECK(result.rcode() == 5);
+    CHECK(result.took > 300ms);
+    CHECK(result.took < 700ms);
+    lab.run(1200ms);  // a suspect is asked, too; one that is down is not
+    const auto later = lab.exchange("b.example");
+    CHECK(later.rcode() == 5);
+    CHECK(later.took < 100ms);
+}
+
 TEST_CASE("the order given is kept in strict order and the fastest is preferred without") {
     const bool strict = GENERATE(true, false);
     Lab lab(2, strict);
