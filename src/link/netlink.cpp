@@ -81,9 +81,8 @@ int Netlink::send(MessagePointer message) {
 }
 
 void Netlink::start_anew() {
-    nl_close(socket_.get());
-    nl_connect(socket_.get(), NETLINK_ROUTE);  // a failure shows in the next request
-    nl_socket_set_buffer_size(socket_.get(), kBufferSize, 0);
+    // Connecting the old one again would not do: its count stays.
+    if (auto fresh = open()) socket_ = std::move(fresh->socket_);
 }
 
 Result<void> Netlink::request(MessagePointer message, std::string_view what, std::string_view where) {

@@ -1,5 +1,8 @@
 // What talks to the kernel, each test in a network namespace of its own. `ip` sets scenes and is the second opinion.
 
+#include <linux/rtnetlink.h>
+#include <netlink/msg.h>
+
 #include <algorithm>
 #include <catch2/catch.hpp>
 
@@ -90,6 +93,17 @@ TEST_CASE("what exists under the name is left alone") {
     auto netlink = Netlink::open();
     CHECK(*create_bridge(*netlink, "virbr10", options()) == Created::WasThere);
     CHECK(contains(output_of("ip -d link show virbr10"), "veth"));
+}
+
+TEST_CASE("a request that cannot be sent does not spoil those that follow") {
+    IN_NAMESPACE;
+    auto netlink = Netlink::open();
+    REQUIRE(netlink);
+    MessagePointer huge(nlmsg_alloc_size(9 << 20));  // larger than any send buffer: EMSGSIZE
+    REQUIRE(nlmsg_put(huge.get(), NL_AUTO_PORT, NL_AUTO_SEQ, RTM_NEWLINK, 8 << 20, 0) != nullptr);
+    CHECK(netlink->send(std::move(huge)) < 0);
+    CHECK(netlink->index_of("lo") == 1);
+    CHECK(*create_bridge(*netlink, "virbr10", options()) == Created::Yes);
 }
 
 TEST_CASE("ports are enslaved and listed and isolated and released") {
