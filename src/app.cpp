@@ -5,6 +5,8 @@
 #include <asio/co_spawn.hpp>
 #include <asio/io_context.hpp>
 #include <asio/signal_set.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/this_coro.hpp>
 #include <asio/use_awaitable.hpp>
 #include <csignal>
 #include <exception>
@@ -13,6 +15,7 @@
 #include "src/base/log.hpp"
 #include "src/dns_setup.hpp"
 #include "src/link/bridge.hpp"
+#include "src/notify.hpp"
 #include "src/privileged.hpp"
 #include "src/router.hpp"
 #include "src/state.hpp"
@@ -24,10 +27,14 @@ constexpr log::Logger logger{"vmrouter"};
 
 log::Level to_level(conf::Log::Level level) {
     switch (level) {
-        case conf::Log::Level::Debug: return log::Level::Debug;
-        case conf::Log::Level::Info: return log::Level::Info;
-        case conf::Log::Level::Warn: return log::Level::Warn;
-        case conf::Log::Level::Error: return log::Level::Error;
+        case conf::Log::Level::Debug:
+            return log::Level::Debug;
+        case conf::Log::Level::Info:
+            return log::Level::Info;
+        case conf::Log::Level::Warn:
+            return log::Level::Warn;
+        case conf::Log::Level::Error:
+            return log::Level::Error;
     }
     return log::Level::Info;
 }
@@ -65,31 +72,43 @@ void greet(const Plan& plan, const conf::Config& config) {
     const auto& segment = *plan.segment;
     std::string uplinks;
     for (const auto& uplink : plan.uplinks) uplinks += (uplinks.empty() ? "" : ", ") + uplink.name;
-    logger.info("SERVE {} {} as {}{}{}", segment.is_bridge ? "bridge" : "interface", segment.name, to_string(segment.address),
-                config.dhcp.enabled ? ", DHCP" : "", config.dns.enabled ? ", DNS" : "");
+    logger.info("SERVE {} {} as {}{}{}", segment.is_bridge ? "bridge" : "interface", segment.name,
+                to_string(segment.address), config.dhcp.enabled ? ", DHCP" : "", config.dns.enabled ? ", DNS" : "");
     logger.info("UPLINK {}", uplinks.empty() ? "none yet" : uplinks);
     logger.info("BLOCK the LAN ({} networks), this host and all IPv6; guests reach the internet and nothing else",
                 plan.policy.lan.size());
     logger.info("LEASES {}", plan.leases_file);
     if (segment.is_bridge)
-        logger.info("NEXT attach a VM: virt-manager > NIC > Bridge device > {}, or qemu-system-x86_64 -nic bridge,br={}",
-                    segment.name, segment.name);
+        logger.info(
+            "NEXT attach a VM: virt-manager > NIC > Bridge device > {}, or qemu-system-x86_64 -nic bridge,br={}",
+            segment.name, segment.name);
     else
         logger.info("NEXT plug the device into {}; it gets its address by DHCP", segment.name);
     logger.info("READY press Ctrl-C to stop and leave the machine as it was found");
 }
 
 /// Waits for signals: a reload for each SIGHUP, the end for the others.
-asio::awaitable<void> serve(asio::signal_set& signals, Router& router) {
+asio::awaitable<void> serve(asio::signal_set& signals, Router& router, Notifier& notifier) {
     for (;;) {
         const int signal = co_await signals.async_wait(asio::use_awaitable);
         if (signal != SIGHUP) {
             logger.info("STOP by {}", signal == SIGINT ? "SIGINT" : "SIGTERM");
+            notifier.stopping("leaving the machine as it was found");
             break;
         }
         [[maybe_unused]] const auto done = router.reload_requested();  // it has logged what was wrong
     }
     co_await router.stop();
+}
+
+/// Tells systemd that the loop is alive, where it asks for that; otherwise there is no timer at all.
+asio::awaitable<void> feed_watchdog(Notifier& notifier) {
+    asio::steady_timer timer(co_await asio::this_coro::executor);
+    while (const auto interval = notifier.watchdog_interval()) {
+        timer.expires_after(*interval / 2);
+        co_await timer.async_wait(asio::use_awaitable);
+        notifier.alive();
+    }
 }
 
 /// The configuration anew; the old one stays in force when the new one is wrong.
@@ -118,8 +137,19 @@ int serve_until_stopped(asio::io_context& io, asio::signal_set& signals, Privile
     Router router(io, privileged, std::move(loaded), std::move(plan), std::move(context));
     if (auto started = router.start(); !started) return fail(started.error());
     greet(announced, config);
-    router.reload_requested = [&] { return reload(router, load); };
-    asio::co_spawn(io, serve(signals, router), [&io](std::exception_ptr exception) {
+    auto notifier = Notifier::from_environment();
+    const std::string summary = "serving " + announced.instance;
+    router.reload_requested = [&] {
+        notifier.reloading(SystemClock{}.monotonic());
+        auto reloaded = reload(router, load);
+        notifier.ready(summary);
+        return reloaded;
+    };
+    notifier.ready(summary);
+    asio::co_spawn(io, feed_watchdog(notifier), [](std::exception_ptr exception) {
+        if (exception) std::rethrow_exception(exception);
+    });
+    asio::co_spawn(io, serve(signals, router, notifier), [&io](std::exception_ptr exception) {
         io.stop();
         if (exception) std::rethrow_exception(exception);
     });
@@ -177,7 +207,8 @@ int run(const LoadConfig& load, const Folders& folders) {
     if (auto remembered = remember_address(loaded.config, *plan); !remembered)
         logger.warn("STATE {}", to_string(remembered.error()));
     const bool keep = loaded.config.network.on_exit == conf::Network::OnExit::Keep;
-    int status = serve_until_stopped(io, signals, **privileged, std::move(loaded), std::move(*plan), std::move(*context), load);
+    int status =
+        serve_until_stopped(io, signals, **privileged, std::move(loaded), std::move(*plan), std::move(*context), load);
     for (const auto& error : (*privileged)->tear_down(keep && status == 0)) {
         logger.error("UNDO {}", to_string(error));
         status = 1;

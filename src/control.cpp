@@ -97,15 +97,18 @@ ControlServer::~ControlServer() {
 }
 
 bool ControlServer::has_followers() const {
-    return std::any_of(state_->clients.begin(), state_->clients.end(), [](const auto& client) { return client->follows; });
+    return std::any_of(state_->clients.begin(), state_->clients.end(),
+                       [](const auto& client) { return client->follows; });
 }
 
 void ControlServer::publish(const json& event) {
     const auto line = to_line(event);
     for (auto& client : state_->clients) {
         if (!client->follows || client->closed) continue;
-        if (client->out.size() + line.size() > max_backlog) state_->close(*client);
-        else client->send(line);
+        if (client->out.size() + line.size() > max_backlog)
+            state_->close(*client);
+        else
+            client->send(line);
     }
 }
 
@@ -138,7 +141,8 @@ asio::awaitable<void> ControlServer::serve(std::shared_ptr<State> state, std::sh
             continue;
         }
         auto answer = state->handler(request);
-        client->send(to_line(answer ? json{{"ok", true}, {"result", std::move(*answer)}} : error_object(answer.error())));
+        client->send(
+            to_line(answer ? json{{"ok", true}, {"result", std::move(*answer)}} : error_object(answer.error())));
         if (answer && request["command"] == "monitor") client->follows = true;
     }
     state->close(*client);
@@ -162,7 +166,8 @@ Result<FileDescriptor> open_control_socket(const std::string& path) {
     if (!name) return Failure{Error{"the path of the control socket is too long", path, "set control.socket"}};
     FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     if (!socket) return Failure{system_error("cannot open a socket", errno, path)};
-    // Only the instance that holds the lock comes here: a socket that is there is a dead one's. Anything else is not ours.
+    // Only the instance that holds the lock comes here: a socket that is there is a dead one's. Anything else is not
+    // ours.
     struct stat status {};
     if (lstat(path.c_str(), &status) == 0 && S_ISSOCK(status.st_mode)) unlink(path.c_str());
     const auto previous = umask(0177);
@@ -210,7 +215,8 @@ Result<json> ControlClient::next() {
     auto line = read_line();
     if (!line) return Failure{std::move(line).error()};
     auto object = json::parse(*line, nullptr, false);
-    if (object.is_discarded()) return Failure{Error{"the answer is no JSON", path_, "is it another version of vmrouter?"}};
+    if (object.is_discarded())
+        return Failure{Error{"the answer is no JSON", path_, "is it another version of vmrouter?"}};
     return object;
 }
 

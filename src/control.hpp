@@ -25,7 +25,7 @@ using ControlHandler = std::function<Result<nlohmann::json>(const nlohmann::json
 class ControlServer {
 public:
     static constexpr std::size_t max_clients = 64;
-    static constexpr std::size_t max_request = 65536;     ///< bytes of one line
+    static constexpr std::size_t max_request = 65536;    ///< bytes of one line
     static constexpr std::size_t max_backlog = 1 << 20;  ///< bytes a slow `monitor` client may leave unread
 
     /// `listener`: a listening Unix stream socket, owned from here on.
@@ -64,7 +64,8 @@ public:
     Result<nlohmann::json> next();
 
 private:
-    explicit ControlClient(FileDescriptor socket, std::string path) : socket_(std::move(socket)), path_(std::move(path)) {}
+    explicit ControlClient(FileDescriptor socket, std::string path)
+        : socket_(std::move(socket)), path_(std::move(path)) {}
     Result<std::string> read_line();
 
     FileDescriptor socket_;

@@ -20,7 +20,8 @@ void add_name(std::vector<dns::Name>& names, std::string_view text) {
 std::vector<dns::DomainPattern> to_dns(const std::vector<conf::DomainPattern>& patterns) {
     std::vector<dns::DomainPattern> out;
     for (const auto& pattern : patterns)
-        if (const auto name = dns::Name::parse(pattern.name)) out.push_back({*name, !pattern.wildcard, pattern.wildcard});
+        if (const auto name = dns::Name::parse(pattern.name))
+            out.push_back({*name, !pattern.wildcard, pattern.wildcard});
     return out;
 }
 
@@ -51,7 +52,8 @@ std::vector<dns::Endpoint> to_dns(const std::vector<conf::Endpoint>& endpoints) 
 /// nothing leaves by another way while it is down.
 std::string bound_uplink(const conf::Config& config, const Plan& plan) {
     if (!config.firewall.uplink || config.firewall.uplink->empty()) return {};
-    const auto there = std::find_if(plan.uplinks.begin(), plan.uplinks.end(), [](const auto& one) { return one.index != 0; });
+    const auto there =
+        std::find_if(plan.uplinks.begin(), plan.uplinks.end(), [](const auto& one) { return one.index != 0; });
     return there == plan.uplinks.end() ? config.firewall.uplink->front() : there->name;
 }
 

@@ -30,12 +30,18 @@ json upstream_documents(const std::vector<dns::UpstreamStatus>& upstreams) {
 
 json dns_document(const dns::Service& service) {
     const auto counters = service.counters();
-    return {{"queries", counters.queries},        {"local", counters.local},
-            {"cached", counters.cached},          {"forwarded", counters.forwarded},
-            {"stale", counters.stale},            {"failed", counters.failed},
-            {"malformed", counters.malformed},    {"over_limit", counters.over_limit},
-            {"rebound", counters.rebound},        {"cache_entries", counters.cache_entries},
-            {"cache_bytes", counters.cache_bytes}, {"upstreams", upstream_documents(service.upstreams())}};
+    return {{"queries", counters.queries},
+            {"local", counters.local},
+            {"cached", counters.cached},
+            {"forwarded", counters.forwarded},
+            {"stale", counters.stale},
+            {"failed", counters.failed},
+            {"malformed", counters.malformed},
+            {"over_limit", counters.over_limit},
+            {"rebound", counters.rebound},
+            {"cache_entries", counters.cache_entries},
+            {"cache_bytes", counters.cache_bytes},
+            {"upstreams", upstream_documents(service.upstreams())}};
 }
 
 json dhcp_document(const dhcp::Service& service) {

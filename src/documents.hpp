@@ -1,7 +1,7 @@
 #pragma once
 
-// The JSON that crosses the control socket and that --json prints: one shape for both. Keys are snake_case and only ever
-// added; unknown is null.
+// The JSON that crosses the control socket and that --json prints: one shape for both. Keys are snake_case and only
+// ever added; unknown is null.
 
 #include <nlohmann/json_fwd.hpp>
 #include <span>

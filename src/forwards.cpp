@@ -30,7 +30,8 @@ Forwards::Forwards(asio::any_io_executor executor, Privileged& privileged, Resol
 Result<void> Forwards::set(const std::vector<conf::Forward>& forwards) {
     forwards_ = forwards;
     std::erase_if(relays_, [&](const Relay& relay) {
-        return std::none_of(forwards.begin(), forwards.end(), [&](const auto& one) { return same(one, relay.forward); });
+        return std::none_of(forwards.begin(), forwards.end(),
+                            [&](const auto& one) { return same(one, relay.forward); });
     });
     for (const auto& forward : forwards) {
         const auto is_open = [&](const Relay& relay) { return same(relay.forward, forward); };
@@ -43,8 +44,8 @@ Result<void> Forwards::set(const std::vector<conf::Forward>& forwards) {
 }
 
 Result<Forwards::Relay> Forwards::open(const conf::Forward& forward) {
-    auto socket =
-        privileged_.open_relay_socket(to_policy(forward.listen.protocol), *relay_address(forward.listen), forward.listen.port);
+    auto socket = privileged_.open_relay_socket(to_policy(forward.listen.protocol), *relay_address(forward.listen),
+                                                forward.listen.port);
     if (!socket) return Failure{std::move(socket).error()};
     const RelayTarget target = [resolve = resolve_, guest = forward.guest] { return resolve(guest); };
     Relay relay{forward, nullptr, nullptr};
@@ -61,10 +62,8 @@ std::vector<firewall::Forward> Forwards::translations() const {
         if (!forward.listen.address || forward.listen.address->is_loopback()) continue;
         const auto guest = resolve_(forward.guest);
         if (!guest) continue;
-        out.push_back({{to_policy(forward.listen.protocol), forward.listen.port},
-                       *forward.listen.address,
-                       *guest,
-                       forward.port});
+        out.push_back(
+            {{to_policy(forward.listen.protocol), forward.listen.port}, *forward.listen.address, *guest, forward.port});
     }
     return out;
 }

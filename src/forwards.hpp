@@ -1,7 +1,7 @@
 #pragma once
 
-// Published ports ([[firewall.forward]]): who they lead to right now, the relays that serve the host's own loopback, and
-// the translations that the firewall makes for everybody else.
+// Published ports ([[firewall.forward]]): who they lead to right now, the relays that serve the host's own loopback,
+// and the translations that the firewall makes for everybody else.
 
 #include <asio/any_io_executor.hpp>
 #include <functional>
@@ -24,8 +24,8 @@ public:
 
     Forwards(asio::any_io_executor executor, Privileged& privileged, Resolve resolve);
 
-    /// Opens a relay for every forward that the host's loopback reaches, and closes those that are gone. On an error the
-    /// relays that could be opened stay; call again or destroy.
+    /// Opens a relay for every forward that the host's loopback reaches, and closes those that are gone. On an error
+    /// the relays that could be opened stay; call again or destroy.
     Result<void> set(const std::vector<conf::Forward>& forwards);
 
     /// The translations for addresses of the host other than loopback, of guests that have an address.

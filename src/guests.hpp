@@ -40,8 +40,8 @@ private:
 /// MAC's, or the address itself. Never a name that a guest merely claims.
 std::optional<Ipv4> resolve_guest(const GuestDirectory& directory, const decltype(conf::Forward::guest)& guest);
 
-/// The MAC and address of a lease that is bound, as the firewall knows it, held to the bridge port it came through while
-/// that port is up; nullopt for other states and for hardware that is no Ethernet.
+/// The MAC and address of a lease that is bound, as the firewall knows it, held to the bridge port it came through
+/// while that port is up; nullopt for other states and for hardware that is no Ethernet.
 std::optional<firewall::Binding> binding_of(const dhcp::Lease& lease, const link::HostFacts& facts);
 
 /// All that are bound now, and all that are reserved to a MAC.

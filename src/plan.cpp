@@ -43,7 +43,8 @@ std::optional<Error> refuse_segment(const conf::Config& config, const conf::Plac
         return at(places, key, std::move(*refused));
     const auto uplinks = configured_uplinks(config);
     if (std::find(uplinks.begin(), uplinks.end(), name) != uplinks.end())
-        return at(places, "firewall.uplink", {name + " is the segment itself", {}, "name the interface that leads to the internet"});
+        return at(places, "firewall.uplink",
+                  {name + " is the segment itself", {}, "name the interface that leads to the internet"});
     return std::nullopt;
 }
 
@@ -59,9 +60,8 @@ Result<Segment> make_segment(const conf::Config& config, const conf::Places& pla
     const auto* present = facts.find(segment.name);
     segment.exists = present != nullptr && !(segment.is_bridge && link::is_ours(*present, segment.mac));
 
-    auto choice = config.network.address
-                      ? check_address(facts, segment.name, *config.network.address)
-                      : choose_address(facts, segment.name, context.remembered_address);
+    auto choice = config.network.address ? check_address(facts, segment.name, *config.network.address)
+                                         : choose_address(facts, segment.name, context.remembered_address);
     if (!choice) return Failure{at(places, "network.address", std::move(choice).error())};
     segment.address = choice->address;
     warnings.insert(warnings.end(), choice->warnings.begin(), choice->warnings.end());
@@ -96,9 +96,12 @@ std::vector<firewall::Exception> to_policy(const std::vector<conf::Exception>& e
 
 firewall::SourceGuard to_guard(conf::Firewall::SourceGuard guard) {
     switch (guard) {
-        case conf::Firewall::SourceGuard::Off: return firewall::SourceGuard::Off;
-        case conf::Firewall::SourceGuard::Subnet: return firewall::SourceGuard::Subnet;
-        case conf::Firewall::SourceGuard::Lease: return firewall::SourceGuard::Lease;
+        case conf::Firewall::SourceGuard::Off:
+            return firewall::SourceGuard::Off;
+        case conf::Firewall::SourceGuard::Subnet:
+            return firewall::SourceGuard::Subnet;
+        case conf::Firewall::SourceGuard::Lease:
+            return firewall::SourceGuard::Lease;
     }
     return firewall::SourceGuard::Subnet;
 }
@@ -131,7 +134,8 @@ firewall::Segment to_policy(const conf::Config& config, const Segment& segment, 
     out.dns = config.dns.enabled;
     out.redirect_dns = config.firewall.redirect_dns;
     out.allow_domains = !config.firewall.allow_domains.empty();
-    for (const auto& port : config.firewall.open_host_ports) out.open_host_ports.push_back({to_policy(port.protocol), port.port});
+    for (const auto& port : config.firewall.open_host_ports)
+        out.open_host_ports.push_back({to_policy(port.protocol), port.port});
     out.max_connections = config.firewall.max_connections;
     out.stp = segment.stp;
     out.forward_guard = !host_forwards(facts);
@@ -148,7 +152,8 @@ std::vector<firewall::Prefix6> connected_networks6(const link::HostFacts& facts)
         if (link == nullptr || link->loopback()) continue;
         firewall::Prefix6 prefix{address.local, address.length};
         for (std::size_t bit = address.length; bit < 128; ++bit)
-            prefix.address.bytes[bit / 8] = static_cast<std::uint8_t>(prefix.address.bytes[bit / 8] & ~(0x80 >> (bit % 8)));
+            prefix.address.bytes[bit / 8] =
+                static_cast<std::uint8_t>(prefix.address.bytes[bit / 8] & ~(0x80 >> (bit % 8)));
         out.push_back(prefix);
     }
     std::sort(out.begin(), out.end());
@@ -198,7 +203,8 @@ Result<std::vector<std::uint32_t>> usermode_uids(const conf::Config& config, con
             return Failure{at(places, key, {"there is no user " + *name, {}, "create it, or give its number"})};
         const std::uint32_t uid = entry != nullptr ? entry->pw_uid : std::get<std::uint32_t>(config.usermode[i].user);
         if (uid == 0)
-            return Failure{at(places, key, {"user-mode guests cannot be run by root", {}, "run QEMU as a user of its own"})};
+            return Failure{
+                at(places, key, {"user-mode guests cannot be run by root", {}, "run QEMU as a user of its own"})};
         if (access(("/run/user/" + std::to_string(uid)).c_str(), F_OK) == 0)
             warnings.push_back("user " + std::to_string(uid) +
                                " is logged in: everything that runs as this user is confined to the internet");

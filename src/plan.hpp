@@ -51,11 +51,11 @@ struct Plan {
     std::vector<link::Sysctl> forwarding;  ///< last: the segment, then each uplink
     std::string leases_file;
     std::string hosts_file;
-    std::string state_folder;              ///< of this instance
+    std::string state_folder;  ///< of this instance
     std::string control_socket;
-    std::string host_lookup_domain;        ///< the host's resolver is told of it; empty: not
-    bool fill_checksums = false;           ///< repair other programs' DHCP replies
-    std::vector<std::string> warnings;     ///< one sentence each, for the log
+    std::string host_lookup_domain;     ///< the host's resolver is told of it; empty: not
+    bool fill_checksums = false;        ///< repair other programs' DHCP replies
+    std::vector<std::string> warnings;  ///< one sentence each, for the log
 };
 
 /// What the plan needs beside the configuration and the facts.

@@ -26,8 +26,10 @@
 #include "src/link/monitor.hpp"
 #include "src/link/port_owner.hpp"
 #include "src/link/rule.hpp"
+#include "src/managers/managers.hpp"
 #include "src/resolved.hpp"
 #include "src/shared.hpp"
+#include "src/shared_watch.hpp"
 #include "src/undo.hpp"
 
 namespace vmrouter {
@@ -49,8 +51,14 @@ std::string pass_comment(const std::string& instance) {
 /// Undoes what the kernel's links, our tables and other programs were given.
 class MachineUndoer final : public KernelUndoer {
 public:
-    MachineUndoer(link::Netlink& netlink, Shared& shared, firewall::Nft& nft, std::string instance, std::uint32_t mark)
-        : KernelUndoer(netlink, shared), shared_(shared), nft_(nft), instance_(std::move(instance)), mark_(mark) {}
+    MachineUndoer(link::Netlink& netlink, Shared& shared, firewall::Nft& nft, managers::Runner& runner,
+                  std::string instance, std::uint32_t mark)
+        : KernelUndoer(netlink, shared),
+          shared_(shared),
+          nft_(nft),
+          runner_(runner),
+          instance_(std::move(instance)),
+          mark_(mark) {}
 
 private:
     Result<void> undo_table(const CreatedTable&) override { return nft_.run(firewall::removal(instance_)); }
@@ -66,11 +74,13 @@ private:
         return firewall::stop_filling_checksums(change.link, {change.created_table, change.created_chain});
     }
     Result<void> undo_told(const ToldProgram& change) override {
-        return change.program == resolved ? forget_in_resolved(change.link) : Result<void>{};
+        if (change.program == resolved) return forget_in_resolved(runner_, change.link);
+        return managers::Managers(runner_).undo(change);
     }
 
     Shared& shared_;
     firewall::Nft& nft_;
+    managers::Runner& runner_;
     std::string instance_;
     std::uint32_t mark_;
 };
@@ -90,7 +100,11 @@ Error name_owner(Error error, int errnum, link::Protocol protocol, Ipv4 address,
 class LocalPrivileged final : public Privileged {
 public:
     LocalPrivileged(asio::any_io_executor executor, Folders folders, link::Netlink netlink, firewall::Nft nft)
-        : executor_(std::move(executor)), folders_(std::move(folders)), netlink_(std::move(netlink)), nft_(std::move(nft)), live_(nft_) {}
+        : executor_(std::move(executor)),
+          folders_(std::move(folders)),
+          netlink_(std::move(netlink)),
+          nft_(std::move(nft)),
+          live_(nft_) {}
 
     Result<link::HostFacts> facts(const std::string& segment) override {
         return link::read_host_facts(netlink_, segment);
@@ -111,10 +125,8 @@ public:
         return live_.admit(addresses, ttl, now);
     }
     Result<std::vector<firewall::Counter>> counters() override { return live_.counters(); }
-    Result<void> isolate_port(const std::string& port) override {
-        if (auto recorded = changes_->record(IsolatedPort{port}); !recorded) return recorded;
-        return link::set_isolated(netlink_, port, true);
-    }
+    Result<void> welcome_port(const std::string& port) override;
+    std::vector<std::string> other_segments() override;
 
     Result<dhcp::Sockets> open_dhcp_sockets() override;
     Result<FileDescriptor> open_dhcp_port_socket(unsigned interface_index) override {
@@ -127,6 +139,7 @@ public:
         if (auto recorded = changes_->record(CreatedFile{path}); !recorded) return Failure{std::move(recorded).error()};
         return vmrouter::open_control_socket(path);
     }
+    Result<FileDescriptor> open_instance_events() override { return open_shared_watch(folders_.run); }
     Result<FileDescriptor> open_link_events() override { return link::open_event_socket(); }
     Result<FileDescriptor> open_rules_events() override { return firewall::open_rules_monitor(); }
     Result<std::uint32_t> rules_process() override { return firewall::own_process(nft_); }
@@ -141,6 +154,8 @@ private:
     Result<void> make_tables();
     Result<void> make_link();
     Result<void> record_ipv6(const std::string& name);
+    Result<void> isolate(const std::string& port);
+    void tell_managers();
     Result<void> make_address();
     Result<void> make_guard(const std::vector<Cidr>& prefixes);
     Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
@@ -161,7 +176,9 @@ private:
     std::optional<InstanceLock> lock_;
     std::optional<Shared> shared_;
     std::optional<Changes> changes_;
+    managers::SystemRunner runner_;
     bool warned_of_chains_ = false;
+    bool warned_of_managers_ = false;
 };
 
 /// Runs each step until one fails.
@@ -194,7 +211,7 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
     const auto taken_over = changes_->all().size();
     auto made = make(plan);
     if (made) return made;
-    MachineUndoer undoer(netlink_, *shared_, nft_, plan_.instance, plan_.policy.mark);
+    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
     for (const auto& error : changes_->undo_down_to(taken_over, undoer)) logger.error("UNDO {}", to_string(error));
     if (auto left = shared_->leave(); !left) logger.error("UNDO {}", to_string(left.error()));
     lock_.reset();
@@ -202,16 +219,14 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
 }
 
 Result<void> LocalPrivileged::make(const Plan& plan) {
-    return in_order([&] { return join(); },
-                    [&] { return make_tables(); },
-                    [&] { return make_passes(); },
-                    [&] { return make_link(); },
-                    [&] { return make_guard(plan.lans); },
-                    [&] { return make_address(); },
-                    [&] { return attach_remembered_ports(); },
-                    [&] { return make_checksums(); },
-                    [&] { return make_host_lookup(); },
-                    [&] { return make_forwarding(plan.forwarding); },
+    return in_order([&] { return join(); }, [&] { return make_tables(); }, [&] { return make_passes(); },
+                    [&] { return make_link(); }, [&] { return make_guard(plan.lans); },
+                    [&]() -> Result<void> {
+                        tell_managers();  // before the address: a manager that does not know it would take it away
+                        return make_address();
+                    },
+                    [&] { return attach_remembered_ports(); }, [&] { return make_checksums(); },
+                    [&] { return make_host_lookup(); }, [&] { return make_forwarding(plan.forwarding); },
                     [&]() -> Result<void> {
                         auto cut = firewall::cut_forbidden(plan_.policy);
                         if (!cut) return Failure{std::move(cut).error()};
@@ -248,8 +263,8 @@ Result<void> LocalPrivileged::make_passes() {
     for (const auto& error : outcome->refused) logger.warn("PASS {}", to_string(error));
     if (!warned_of_chains_)
         for (const auto& chain : outcome->before_ours)
-            logger.warn("PASS {} {} {} drops before our rules are asked; guests' traffic may not get through", chain.family,
-                        chain.table, chain.chain);
+            logger.warn("PASS {} {} {} drops before our rules are asked; guests' traffic may not get through",
+                        chain.family, chain.table, chain.chain);
     warned_of_chains_ = true;
     return {};
 }
@@ -280,8 +295,43 @@ Result<void> LocalPrivileged::make_link() {
     if (!ports) return Failure{std::move(ports).error()};
     for (const auto& port : *ports)
         if (!port.isolated)
-            if (auto done = isolate_port(port.name); !done) return done;
+            if (auto done = isolate(port.name); !done) return done;
     return {};
+}
+
+Result<void> LocalPrivileged::isolate(const std::string& port) {
+    if (auto recorded = changes_->record(IsolatedPort{port}); !recorded) return recorded;
+    return link::set_isolated(netlink_, port, true);
+}
+
+/// A port that joined the bridge while we run.
+Result<void> LocalPrivileged::welcome_port(const std::string& port) {
+    tell_managers();
+    return plan_.segment && plan_.segment->isolate_guests ? isolate(port) : Result<void>{};
+}
+
+std::vector<std::string> LocalPrivileged::other_segments() {
+    std::vector<std::string> names;
+    const auto instances = shared_->instances();
+    if (!instances) return names;
+    for (const auto& one : *instances)
+        if (one.alive && one.name != plan_.instance && !one.segment.empty()) names.push_back(one.segment);
+    return names;
+}
+
+/// NetworkManager and systemd-networkd leave the segment and the ports of our bridge alone from here on.
+void LocalPrivileged::tell_managers() {
+    if (!plan_.segment) return;
+    std::vector<std::string> links{plan_.segment->name};
+    if (plan_.segment->is_bridge && !plan_.segment->exists)
+        if (const auto ports = link::ports(netlink_, plan_.segment->name))
+            for (const auto& port : *ports) links.push_back(port.name);
+    managers::Managers managers(runner_);
+    for (const auto& error : managers.leave_alone(*changes_, plan_.instance, links))
+        logger.warn("MANAGER {}", to_string(error));
+    if (plan_.segment->is_bridge || warned_of_managers_) return;
+    warned_of_managers_ = true;
+    for (const auto& error : managers.obstacles(plan_.segment->name)) logger.warn("MANAGER {}", to_string(error));
 }
 
 /// disable_ipv6 takes the interface's IPv6 addresses away; those that the kernel does not make by itself are recorded.
@@ -305,7 +355,8 @@ Result<void> LocalPrivileged::make_address() {
     if (!facts) return Failure{std::move(facts).error()};
     const auto* present = facts->find(segment.name);
     if (present == nullptr)
-        return Failure{Error{"there is no interface " + segment.name, segment.name, "`ip link` lists those of this machine"}};
+        return Failure{
+            Error{"there is no interface " + segment.name, segment.name, "`ip link` lists those of this machine"}};
     const auto has_address = [&](const link::Address4& one) {
         return one.link == present->index && one.local == segment.address.address &&
                one.network == segment.address.network();
@@ -362,7 +413,7 @@ Result<void> LocalPrivileged::make_host_lookup() {
     if (!plan_.segment || plan_.host_lookup_domain.empty() || !resolved_runs()) return {};
     const ToldProgram change{resolved, plan_.segment->name, {}};
     if (auto recorded = changes_->record(change); !recorded) return recorded;
-    auto told = tell_resolved(plan_.segment->name, plan_.segment->address.address, plan_.host_lookup_domain);
+    auto told = tell_resolved(runner_, plan_.segment->name, plan_.segment->address.address, plan_.host_lookup_domain);
     if (!told) logger.warn("SKIP dns.host_lookup: {}", to_string(told.error()));
     return {};
 }
@@ -384,7 +435,7 @@ Result<void> LocalPrivileged::attach_remembered_ports() {
         else
             logger.warn("ATTACH {}", to_string(done.error()));
         if (plan_.segment->isolate_guests)
-            if (auto done = isolate_port(port.name); !done) return done;
+            if (auto done = isolate(port.name); !done) return done;
     }
     return {};
 }
@@ -404,7 +455,7 @@ std::vector<Error> LocalPrivileged::tear_down(bool keep) {
     if (!changes_) return errors;
     if (!keep) {
         remember_ports();
-        MachineUndoer undoer(netlink_, *shared_, nft_, plan_.instance, plan_.policy.mark);
+        MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
         errors = changes_->undo_all(undoer);
         if (auto left = shared_->leave(); !left) errors.push_back(std::move(left).error());
     }
@@ -446,7 +497,8 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
     }
     if (!plan_.segment) return mended;
     auto rules = link::read_rules(netlink_);
-    if (rules && link::guard_changes(*rules, plan_.segment->name, plan_.policy.mark, plan_.lans) != link::RuleChanges{}) {
+    if (rules &&
+        link::guard_changes(*rules, plan_.segment->name, plan_.policy.mark, plan_.lans) != link::RuleChanges{}) {
         if (auto guarded = make_guard(plan_.lans); !guarded) return Failure{std::move(guarded).error()};
         mended.emplace_back("the routing rules that hold the LAN shut");
     }
@@ -455,7 +507,8 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
     for (const auto& setting : settings) {
         const auto value = sysctls_.read(setting.path);
         if (!value || *value == setting.value) continue;
-        if (auto written = sysctls_.write(setting.path, setting.value); !written) return Failure{std::move(written).error()};
+        if (auto written = sysctls_.write(setting.path, setting.value); !written)
+            return Failure{std::move(written).error()};
         mended.push_back(setting.path);
     }
     if (auto passed = make_passes(); !passed) return Failure{std::move(passed).error()};
@@ -472,14 +525,16 @@ std::vector<HealthItem> LocalPrivileged::health() {
     const auto facts = link::read_host_facts(netlink_, segment.name);
     const auto* present = facts ? facts->find(segment.name) : nullptr;
     items.push_back({"interface " + segment.name, present != nullptr && present->up(),
-                     present == nullptr ? "not there" : present->up() ? "up" : "down"});
-    const bool addressed = present != nullptr &&
-                           std::any_of(facts->addresses.begin(), facts->addresses.end(), [&](const auto& one) {
-                               return one.link == present->index && one.local == segment.address.address;
-                           });
+                     present == nullptr ? "not there"
+                     : present->up()    ? "up"
+                                        : "down"});
+    const bool addressed =
+        present != nullptr && std::any_of(facts->addresses.begin(), facts->addresses.end(), [&](const auto& one) {
+            return one.link == present->index && one.local == segment.address.address;
+        });
     items.push_back({"address " + to_string(segment.address), addressed, ""});
-    const bool guarded = facts && link::guard_changes(facts->rules, segment.name, plan_.policy.mark, plan_.lans) ==
-                                      link::RuleChanges{};
+    const bool guarded =
+        facts && link::guard_changes(facts->rules, segment.name, plan_.policy.mark, plan_.lans) == link::RuleChanges{};
     items.push_back({"routing rules of the dead man's switch", guarded, ""});
     auto settings = plan_.sysctls;
     settings.insert(settings.end(), plan_.forwarding.begin(), plan_.forwarding.end());
@@ -507,16 +562,19 @@ Result<dhcp::Sockets> LocalPrivileged::open_dhcp_sockets() {
 Result<FileDescriptor> LocalPrivileged::open_dns_udp_socket() {
     auto socket = dns::open_udp_socket(plan_.segment->address.address, plan_.segment->name);
     if (socket) return socket;
-    return Failure{name_owner(std::move(socket).error(), errno, link::Protocol::Udp, plan_.segment->address.address, 53)};
+    return Failure{
+        name_owner(std::move(socket).error(), errno, link::Protocol::Udp, plan_.segment->address.address, 53)};
 }
 
 Result<FileDescriptor> LocalPrivileged::open_dns_tcp_socket() {
     auto socket = dns::open_tcp_socket(plan_.segment->address.address, plan_.segment->name);
     if (socket) return socket;
-    return Failure{name_owner(std::move(socket).error(), errno, link::Protocol::Tcp, plan_.segment->address.address, 53)};
+    return Failure{
+        name_owner(std::move(socket).error(), errno, link::Protocol::Tcp, plan_.segment->address.address, 53)};
 }
 
-Result<FileDescriptor> LocalPrivileged::open_relay_socket(firewall::Protocol protocol, Ipv4 address, std::uint16_t port) {
+Result<FileDescriptor> LocalPrivileged::open_relay_socket(firewall::Protocol protocol, Ipv4 address,
+                                                          std::uint16_t port) {
     const bool tcp = protocol == firewall::Protocol::Tcp;
     const auto where = to_string(protocol) + "/" + to_string(address) + ":" + std::to_string(port);
     FileDescriptor socket(::socket(AF_INET, (tcp ? SOCK_STREAM : SOCK_DGRAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -540,7 +598,8 @@ Result<FileDescriptor> LocalPrivileged::open_relay_socket(firewall::Protocol pro
 
 Result<std::unique_ptr<Privileged>> open_privileged(asio::any_io_executor executor, const Folders& folders) {
     if (geteuid() != 0)
-        return Failure{Error{"vmrouter changes bridges and firewall rules, which takes root", {},
+        return Failure{Error{"vmrouter changes bridges and firewall rules, which takes root",
+                             {},
                              "run it with sudo; `vmrouter check` and `vmrouter plan` need no root"}};
     auto netlink = link::Netlink::open();
     if (!netlink) return Failure{std::move(netlink).error()};
@@ -564,7 +623,8 @@ std::vector<Error> undo_instance(const Folders& folders, const std::string& inst
         if (const auto* rules = std::get_if<AddedGuardRules>(&change)) mark = rules->mark;
     SysctlAccess sysctls;
     Shared shared(folders.run, instance, sysctls);
-    MachineUndoer undoer(*netlink, shared, *nft, instance, mark);
+    managers::SystemRunner runner;
+    MachineUndoer undoer(*netlink, shared, *nft, runner, instance, mark);
     auto errors = changes->undo_all(undoer);
     if (auto left = shared.leave(); !left) errors.push_back(std::move(left).error());
     return errors;

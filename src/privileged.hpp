@@ -40,8 +40,8 @@ public:
 
     /// What the kernel says about the host's networks now, asked as for a packet from `segment`.
     virtual Result<link::HostFacts> facts(const std::string& segment) = 0;
-    /// Takes the instance's lock, then makes the plan true: firewall, bridge, settings, address, guard rules, forwarding.
-    /// Every change is on disk before it is made. A failure undoes what this call did.
+    /// Takes the instance's lock, then makes the plan true: firewall, bridge, settings, address, guard rules,
+    /// forwarding. Every change is on disk before it is made. A failure undoes what this call did.
     virtual Result<void> bring_up(const Plan& plan) = 0;
     /// Undoes every recorded change, newest first, and goes on after errors; `keep` leaves bridge and firewall up.
     virtual std::vector<Error> tear_down(bool keep) = 0;
@@ -61,8 +61,10 @@ public:
     /// Destinations that an allowed name resolved to are reachable for `ttl`.
     virtual Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) = 0;
     virtual Result<std::vector<firewall::Counter>> counters() = 0;
-    /// Isolates a port of the bridge that has just appeared (network.isolate_guests).
-    virtual Result<void> isolate_port(const std::string& port) = 0;
+    /// A port joined the bridge: isolates it (network.isolate_guests), and other programs leave it alone.
+    virtual Result<void> welcome_port(const std::string& port) = 0;
+    /// The segments of other instances that run now.
+    virtual std::vector<std::string> other_segments() = 0;
 
     // Sockets.
 
@@ -73,6 +75,8 @@ public:
     /// A bound (TCP: listening) socket of the host for a published port.
     virtual Result<FileDescriptor> open_relay_socket(firewall::Protocol protocol, Ipv4 address, std::uint16_t port) = 0;
     virtual Result<FileDescriptor> open_control_socket(const std::string& path) = 0;
+    /// Tells when other instances come and go, see SharedWatch.
+    virtual Result<FileDescriptor> open_instance_events() = 0;
     virtual Result<FileDescriptor> open_link_events() = 0;
     virtual Result<FileDescriptor> open_rules_events() = 0;
     /// The process id under which nftables knows our own changes.

@@ -49,7 +49,8 @@ asio::awaitable<void> pump(tcp::socket& from, tcp::socket& to) {
             to.shutdown(tcp::socket::shutdown_send, ignored);
             co_return;
         }
-        const auto [not_written, written] = co_await asio::async_write(to, asio::buffer(buffer.data(), size), as_result);
+        const auto [not_written, written] =
+            co_await asio::async_write(to, asio::buffer(buffer.data(), size), as_result);
         if (not_written) {
             from.close(ignored);
             to.close(ignored);
@@ -60,8 +61,7 @@ asio::awaitable<void> pump(tcp::socket& from, tcp::socket& to) {
 
 asio::awaitable<bool> connect_within(tcp::socket& socket, const tcp::endpoint& endpoint, Milliseconds limit) {
     asio::steady_timer timer(socket.get_executor(), limit);
-    const auto outcome =
-        co_await (socket.async_connect(endpoint, as_result) || timer.async_wait(as_result));
+    const auto outcome = co_await (socket.async_connect(endpoint, as_result) || timer.async_wait(as_result));
     co_return outcome.index() == 0 && !std::get<0>(std::get<0>(outcome));
 }
 

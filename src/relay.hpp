@@ -1,7 +1,7 @@
 #pragma once
 
-// A guest's port published on the host's loopback. The kernel could do this with DNAT, but only with route_localnet, and
-// then a lost rule set would open 127.0.0.1 to the guests; so we accept and connect ourselves.
+// A guest's port published on the host's loopback. The kernel could do this with DNAT, but only with route_localnet,
+// and then a lost rule set would open 127.0.0.1 to the guests; so we accept and connect ourselves.
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>

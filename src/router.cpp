@@ -66,6 +66,10 @@ Result<void> Router::start() {
     follow_guests();
     spawn(watch_links());
     spawn(watch_resolver());
+    auto watch = privileged_.open_instance_events();
+    if (!watch) return Failure{std::move(watch).error()};
+    instances_ = std::make_unique<SharedWatch>(io_, std::move(*watch));
+    spawn(watch_instances());
     return start_control();
 }
 
@@ -94,8 +98,10 @@ Result<void> Router::start_dhcp() {
 void Router::add_dhcp_port(const link::Link& port) {
     if (!dhcp_) return;
     auto socket = privileged_.open_dhcp_port_socket(static_cast<unsigned>(port.index));
-    if (socket) dhcp_->add_port(static_cast<unsigned>(port.index), std::move(*socket));
-    else logger.warn("PORT {}", to_string(socket.error()));
+    if (socket)
+        dhcp_->add_port(static_cast<unsigned>(port.index), std::move(*socket));
+    else
+        logger.warn("PORT {}", to_string(socket.error()));
 }
 
 Result<void> Router::start_dns() {
@@ -107,8 +113,8 @@ Result<void> Router::start_dns() {
     auto config = dns_config(loaded_.config, plan_, resolver_->current(), names_of_host());
     if (config.upstreams.empty())
         logger.warn("RESOLVER {} names no server: guests have no DNS until it does", loaded_.config.dns.resolv_file);
-    dns_ = std::make_unique<dns::Service>(io_.get_executor(), std::move(*udp), std::move(*tcp), std::move(config), names_,
-                                          static_cast<dns::Observer&>(*this), random_);
+    dns_ = std::make_unique<dns::Service>(io_.get_executor(), std::move(*udp), std::move(*tcp), std::move(config),
+                                          names_, static_cast<dns::Observer&>(*this), random_);
     dns_->set_blocked(blocked_networks(plan_.policy));
     dns_->set_blocklist(read_blocklist(loaded_.config.dns.block_files));
     dns_->start();
@@ -120,8 +126,10 @@ void Router::take_resolvers() {
     context_.resolvers.clear();
     context_.resolvers6.clear();
     for (const auto& server : resolver_->current().nameservers) {
-        if (const auto* v4 = std::get_if<Ipv4>(&server.address)) context_.resolvers.push_back(*v4);
-        else context_.resolvers6.push_back(std::get<Ipv6>(server.address));
+        if (const auto* v4 = std::get_if<Ipv4>(&server.address))
+            context_.resolvers.push_back(*v4);
+        else
+            context_.resolvers6.push_back(std::get<Ipv6>(server.address));
     }
 }
 
@@ -154,8 +162,8 @@ Result<void> Router::start_firewall() {
     if (!rules) return Failure{std::move(rules).error()};
     auto ours = privileged_.rules_process();
     if (!ours) return Failure{std::move(ours).error()};
-    rules_ = std::make_unique<firewall::RulesMonitor>(io_, std::move(*rules), firewall::table_name(plan_.instance), *ours,
-                                                      static_cast<firewall::RulesObserver&>(*this));
+    rules_ = std::make_unique<firewall::RulesMonitor>(io_, std::move(*rules), firewall::table_name(plan_.instance),
+                                                      *ours, static_cast<firewall::RulesObserver&>(*this));
     spawn(rules_->run());
     if (loaded_.config.firewall.log_blocked) {
         auto log = privileged_.open_blocked_log(plan_.policy.log_group);
@@ -169,16 +177,12 @@ Result<void> Router::start_firewall() {
     return forwards_->set(loaded_.config.firewall.forward);
 }
 
+/// The modules themselves go when the loop has ended: what still waits for their sockets must not outlive them.
 asio::awaitable<void> Router::stop() {
     stopping_ = true;
     control_.reset();
-    if (rules_) rules_->close();
-    if (blocked_log_) blocked_log_->close();
     forwards_.reset();
-    if (resolver_) resolver_->close();
-    dns_.reset();
     if (dhcp_) co_await dhcp_->stop();
-    links_.reset();
 }
 
 Result<void> Router::reload(conf::Loaded loaded) {
@@ -208,6 +212,7 @@ firewall::Policy Router::policy_now(const link::HostFacts& facts) const {
     Guests guests;
     guests.bindings = bindings(*this, facts);
     if (forwards_) guests.forwards = forwards_->translations();
+    guests.other_segments = privileged_.other_segments();
     return make_policy(loaded_.config, plan_.segment, facts, context_, guests);
 }
 
@@ -252,9 +257,17 @@ void Router::follow_host() {
     if (!plan_.segment) return;
     for (const auto& prefix : plan_.policy.lan)
         if (prefix.overlaps(plan_.segment->address) && overlap_lines_.take(clock_.monotonic()))
-            logger.warn("OVERLAP the host has a network {} that overlaps the segment {}; guests stay isolated, but that "
-                        "network cannot be reached from here; choose another network.address",
-                        to_string(prefix), to_string(plan_.segment->address));
+            logger.warn(
+                "OVERLAP the host has a network {} that overlaps the segment {}; guests stay isolated, but that "
+                "network cannot be reached from here; choose another network.address",
+                to_string(prefix), to_string(plan_.segment->address));
+}
+
+asio::awaitable<void> Router::watch_instances() {
+    while (!stopping_) {
+        co_await instances_->changed();
+        if (!stopping_) follow_guests();
+    }
 }
 
 asio::awaitable<void> Router::watch_links() {
@@ -269,9 +282,8 @@ asio::awaitable<void> Router::watch_links() {
             const bool on_segment = !event.removed && event.link.master == segment->index;
             if (on_segment && known_ports_.insert(event.link.index).second) {
                 add_dhcp_port(event.link);
-                if (plan_.segment->isolate_guests)
-                    if (auto done = privileged_.isolate_port(event.link.name); !done)
-                        logger.error("ISOLATE {}", to_string(done.error()));
+                if (auto done = privileged_.welcome_port(event.link.name); !done)
+                    logger.error("ISOLATE {}", to_string(done.error()));
                 logger.info("PORT {} joined {}", event.link.name, plan_.segment->name);
             } else if (!on_segment && known_ports_.erase(event.link.index) > 0) {
                 if (dhcp_) dhcp_->remove_port(static_cast<unsigned>(event.link.index));
@@ -300,7 +312,8 @@ asio::awaitable<void> Router::repair() {
         }
         if (stopping_) co_return;
         const auto mended = privileged_.repair();
-        if (!mended) firewall_logger.error("REPAIR {}", to_string(mended.error()));
+        if (!mended)
+            firewall_logger.error("REPAIR {}", to_string(mended.error()));
         else
             for (const auto& what : *mended) firewall_logger.warn("REPAIR {}, which somebody had removed", what);
     }

@@ -19,14 +19,15 @@
 #include "firewall/blocked.hpp"
 #include "firewall/monitor.hpp"
 #include "src/base/clock.hpp"
-#include "src/control.hpp"
 #include "src/base/random.hpp"
 #include "src/base/rate.hpp"
+#include "src/control.hpp"
 #include "src/forwards.hpp"
 #include "src/guests.hpp"
 #include "src/link/monitor.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
+#include "src/shared_watch.hpp"
 
 namespace vmrouter {
 
@@ -65,6 +66,7 @@ private:
     void spawn(asio::awaitable<void> task);
 
     asio::awaitable<void> watch_links();
+    asio::awaitable<void> watch_instances();
     asio::awaitable<void> watch_resolver();
     void take_resolvers();
     void reconfigure_dns();
@@ -112,6 +114,7 @@ private:
     bool stopping_ = false;
 
     std::unique_ptr<link::Monitor> links_;
+    std::unique_ptr<SharedWatch> instances_;
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
     std::unique_ptr<dhcp::Service> dhcp_;

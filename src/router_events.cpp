@@ -22,10 +22,14 @@ constexpr Seconds least_admission{300};
 std::string destination_of(const firewall::Attempt& attempt) {
     auto text = to_string(attempt.destination);
     switch (attempt.protocol) {
-        case 1: return "icmp " + text;
-        case 6: return "tcp " + text + ":" + std::to_string(attempt.port);
-        case 17: return "udp " + text + ":" + std::to_string(attempt.port);
-        default: return "protocol " + std::to_string(attempt.protocol) + " " + text;
+        case 1:
+            return "icmp " + text;
+        case 6:
+            return "tcp " + text + ":" + std::to_string(attempt.port);
+        case 17:
+            return "udp " + text + ":" + std::to_string(attempt.port);
+        default:
+            return "protocol " + std::to_string(attempt.protocol) + " " + text;
     }
 }
 
@@ -91,10 +95,11 @@ void Router::noted(const dhcp::Note&) {}
 
 void Router::server_seen(const dhcp::OtherServer& server) {
     if (!server_lines_.take(clock_.monotonic())) return;
-    dhcp_logger.warn("SERVER another DHCP server on the segment, {} ({}) on port {}, offers {}; it is blocked where it is "
-                     "behind a port of the bridge",
-                     to_string(server.server), to_string(server.mac),
-                     server.port == 0 ? "?" : facts_.name_of(static_cast<int>(server.port)), to_string(server.offers));
+    dhcp_logger.warn(
+        "SERVER another DHCP server on the segment, {} ({}) on port {}, offers {}; it is blocked where it is "
+        "behind a port of the bridge",
+        to_string(server.server), to_string(server.mac),
+        server.port == 0 ? "?" : facts_.name_of(static_cast<int>(server.port)), to_string(server.offers));
 }
 
 void Router::interface_failed(const Error& error) {
@@ -119,8 +124,8 @@ void Router::upstream_changed(const dns::Endpoint& upstream, dns::Health before,
 }
 
 void Router::removed(Ipv4 client, const dns::Question& question, const dns::Answer& answer) {
-    dns_logger.warn("REBIND {} for {}: {} records that point into blocked networks were taken out", to_string(question.name),
-                    to_string(client), answer.removed_count);
+    dns_logger.warn("REBIND {} for {}: {} records that point into blocked networks were taken out",
+                    to_string(question.name), to_string(client), answer.removed_count);
 }
 
 /// allow_domains: the set has the addresses before the guest has the answer.
@@ -138,8 +143,8 @@ bool Router::resolved(const dns::Name& name, std::span<const dns::ResolvedAddres
 }
 
 void Router::our_rules_changed(const firewall::Transaction& transaction) {
-    firewall_logger.warn("CHANGED our rules were changed by {} (pid {}); they are put back", escape(transaction.process_name),
-                         transaction.process);
+    firewall_logger.warn("CHANGED our rules were changed by {} (pid {}); they are put back",
+                         escape(transaction.process_name), transaction.process);
     repair_soon();
 }
 

@@ -32,8 +32,10 @@ int down(const cli::Down& options, std::ostream& out, std::ostream& err, const F
     for (const auto& name : names) {
         const auto errors = undo_instance(folders, name);
         for (const auto& error : errors) err << "vmrouter: " << to_string(error) << '\n';
-        if (errors.empty()) out << name << ": everything is as it was before\n";
-        else status = 1;
+        if (errors.empty())
+            out << name << ": everything is as it was before\n";
+        else
+            status = 1;
     }
     return status;
 }

@@ -59,10 +59,15 @@ int plan(const cli::Plan& options, std::ostream& out, std::ostream& err) {
     const auto made = make_plan(loaded.config, loaded.places, *facts, *context);
     if (!made) return fail(made.error());
     switch (options.format) {
-        case cli::Plan::Format::Text: print_plan(out, *made); return 0;
-        case cli::Plan::Format::Nft: out << firewall::ruleset(made->policy); return 0;
+        case cli::Plan::Format::Text:
+            print_plan(out, *made);
+            return 0;
+        case cli::Plan::Format::Nft:
+            out << firewall::ruleset(made->policy);
+            return 0;
         case cli::Plan::Format::Sh:
-        case cli::Plan::Format::Recipe: break;
+        case cli::Plan::Format::Recipe:
+            break;
     }
     return fail({"this version prints the plan as text or nft", "--format", {}});
 }
