@@ -212,7 +212,9 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
     auto made = make(plan);
     if (made) return made;
     MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
-    for (const auto& error : changes_->undo_down_to(taken_over, undoer)) logger.error("UNDO {}", to_string(error));
+    auto errors = changes_->undo_down_to(taken_over, undoer);
+    if (!errors.empty()) errors = changes_->undo_down_to(taken_over, undoer);
+    for (const auto& error : errors) logger.error("UNDO {}", to_string(error));
     if (auto left = shared_->leave(); !left) logger.error("UNDO {}", to_string(left.error()));
     lock_.reset();
     return made;
@@ -457,6 +459,7 @@ std::vector<Error> LocalPrivileged::tear_down(bool keep) {
         remember_ports();
         MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
         errors = changes_->undo_all(undoer);
+        if (!errors.empty()) errors = changes_->undo_all(undoer);  // what was busy or short of memory may work now
         if (auto left = shared_->leave(); !left) errors.push_back(std::move(left).error());
     }
     changes_.reset();
