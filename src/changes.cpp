@@ -173,6 +173,7 @@ bool same_subject(const Change& a, const Change& b) {
     if (a.index() != b.index()) return false;
     if (const auto* sysctl = std::get_if<SetSysctl>(&a)) return sysctl->path == std::get<SetSysctl>(b).path;
     if (const auto* mtu = std::get_if<SetMtu>(&a)) return mtu->name == std::get<SetMtu>(b).name;
+    if (const auto* filled = std::get_if<FilledChecksums>(&a)) return filled->link == std::get<FilledChecksums>(b).link;
     if (const auto* told = std::get_if<ToldProgram>(&a)) {
         const auto& other = std::get<ToldProgram>(b);
         return told->program == other.program && told->link == other.link;

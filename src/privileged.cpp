@@ -400,14 +400,19 @@ Result<void> LocalPrivileged::make_forwarding(const std::vector<link::Sysctl>& s
 Result<void> LocalPrivileged::make_checksums() {
     if (!plan_.segment || !plan_.fill_checksums) return {};
     const auto& name = plan_.segment->name;
-    const bool table = nft_.list("list table ip mangle").has_value();
-    const bool chain = nft_.list("list chain ip mangle POSTROUTING").has_value();
-    if (auto recorded = changes_->record(FilledChecksums{name, !table, !chain}); !recorded) return recorded;
+    // Several instances put their rules there; the last one removes what the first one made.
+    const auto table = shared_->found_before("table ip mangle", nft_.list("list table ip mangle").has_value());
+    if (!table) return Failure{table.error()};
+    const auto chain =
+        shared_->found_before("chain ip mangle POSTROUTING", nft_.list("list chain ip mangle POSTROUTING").has_value());
+    if (!chain) return Failure{chain.error()};
+    const FilledChecksums change{name, !*table, !*chain};
+    if (auto recorded = changes_->record(change); !recorded) return recorded;
     auto filled = firewall::fill_checksums(name);
     if (filled) return {};
     // Our own replies never need it; it only repairs those of other programs on this host.
     logger.warn("SKIP dhcp.checksum_fill: {}", to_string(filled.error()));
-    return changes_->forget(FilledChecksums{name, !table, !chain});
+    return changes_->forget(change);
 }
 
 /// The host resolves guests by name, where it has a resolver that can be told; without one nothing is lost.

@@ -78,8 +78,16 @@ struct Shared::Content {
         std::string ours;
         std::vector<std::string> users;
     };
+    /// Something made together: a folder, a table.
+    struct Thing {
+        std::uint64_t space = 0;
+        std::string name;
+        bool was_there = false;
+        std::vector<std::string> users;
+    };
     std::vector<Instance> instances;
     std::vector<Needed> sysctls;
+    std::vector<Thing> things;
 
     auto find_sysctl(const std::string& path) {
         const auto space = network_namespace();
@@ -114,6 +122,10 @@ Result<Shared::Content> Shared::load() const {
             content.sysctls.push_back({entry.at("namespace"), entry.at("path"), entry.at("before"), entry.at("ours"),
                                        entry.at("users").get<std::vector<std::string>>()});
         }
+        for (const auto& entry : json.at("things")) {
+            content.things.push_back({entry.at("namespace"), entry.at("name"), entry.at("was_there"),
+                                      entry.at("users").get<std::vector<std::string>>()});
+        }
     } catch (const nlohmann::json::exception& error) {
         return Failure{Error{std::string("what instances share cannot be understood: ") + error.what(), path,
                              "stop every vmrouter, then remove the file"}};
@@ -123,12 +135,12 @@ Result<Shared::Content> Shared::load() const {
 
 Result<void> Shared::save(const Content& content) const {
     const std::string path = folder_ + "/shared";
-    if (content.instances.empty() && content.sysctls.empty()) {
+    if (content.instances.empty() && content.sysctls.empty() && content.things.empty()) {
         if (unlink(path.c_str()) != 0 && errno != ENOENT)
             return Failure{system_error("cannot remove the file", errno, path)};
         return {};
     }
-    Json json{{"instances", Json::array()}, {"sysctls", Json::array()}};
+    Json json{{"instances", Json::array()}, {"sysctls", Json::array()}, {"things", Json::array()}};
     for (const auto& instance : content.instances) {
         Json entry{{"namespace", instance.space}, {"name", instance.name}, {"segment", instance.segment}};
         if (instance.network) entry["network"] = to_string(*instance.network);
@@ -140,6 +152,10 @@ Result<void> Shared::save(const Content& content) const {
                                    {"before", entry.before},
                                    {"ours", entry.ours},
                                    {"users", entry.users}});
+    }
+    for (const auto& entry : content.things) {
+        json["things"].push_back(
+            {{"namespace", entry.space}, {"name", entry.name}, {"was_there", entry.was_there}, {"users", entry.users}});
     }
     return replace_file_unsynced(path, json.dump(1) + "\n");
 }
@@ -243,12 +259,31 @@ Result<void> Shared::release_interface(Changes& changes, std::string_view interf
     return {};
 }
 
+Result<bool> Shared::found_before(std::string_view thing, bool there_now) {
+    const auto lock = lock_folder(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    const auto space = network_namespace();
+    auto entry = std::find_if(content->things.begin(), content->things.end(),
+                              [&](const Content::Thing& other) { return other.space == space && other.name == thing; });
+    if (entry == content->things.end())
+        entry = content->things.insert(entry, {space, std::string(thing), there_now, {}});
+    if (std::find(entry->users.begin(), entry->users.end(), instance_) == entry->users.end())
+        entry->users.push_back(instance_);
+    const bool was_there = entry->was_there;
+    if (auto saved = save(*content); !saved) return Failure{std::move(saved).error()};
+    return was_there;
+}
+
 Result<void> Shared::leave() {
     const auto lock = lock_folder(folder_);
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
     std::erase_if(content->instances, [&](const Content::Instance& instance) { return instance.name == instance_; });
+    for (auto& thing : content->things) std::erase(thing.users, instance_);
+    std::erase_if(content->things, [](const Content::Thing& thing) { return thing.users.empty(); });
     return save(*content);
 }
 

@@ -62,6 +62,11 @@ public:
     /// which then is forgotten.
     Result<void> release_interface(Changes& changes, std::string_view interface);
 
+    /// For what instances make together and the last one removes (a folder, a table that several put rules into):
+    /// whether `thing` was there before the first of them. That is what an earlier instance noted, otherwise
+    /// `there_now`. Held until leave().
+    Result<bool> found_before(std::string_view thing, bool there_now);
+
     /// Takes this instance off the list; the last one that leaves removes the file.
     Result<void> leave();
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 
 #include "src/base/file.hpp"
@@ -25,16 +26,19 @@ std::string network_manager_path(const Places& places, std::string_view instance
     return places.network_manager_files + "/90-vmrouter-" + std::string(instance) + ".conf";
 }
 
-/// The folders that are missing on the way to `path`, outermost first.
-std::vector<std::string> missing_folders(std::string path) {
-    std::vector<std::string> missing;
-    for (; !path.empty() && !exists(path); path.resize(path.rfind('/'))) missing.insert(missing.begin(), path);
-    return missing;
+/// `path` and the folder around it, outer one first; what is above them is there on every machine.
+std::array<std::string, 2> with_parent(const std::string& path) {
+    return {path.substr(0, path.rfind('/')), path};
 }
 
-Result<void> make_recorded_folders(Changes& changes, const std::string& path) {
-    for (const std::string& folder : missing_folders(path)) {
-        if (auto noted = changes.record(CreatedFolder{folder}); !noted) return noted;
+/// Several instances may write there: the last one removes what the first one made.
+Result<void> make_recorded_folders(Changes& changes, Shared& shared, const std::string& path) {
+    for (const std::string& folder : with_parent(path)) {
+        const auto was_there = shared.found_before("folder " + folder, exists(folder));
+        if (!was_there) return Failure{was_there.error()};
+        if (!*was_there) {
+            if (auto noted = changes.record(CreatedFolder{folder}); !noted) return noted;
+        }
         if (mkdir(folder.c_str(), 0755) != 0 && errno != EEXIST)
             return Failure{system_error("cannot create the folder", errno, folder)};
     }
@@ -88,21 +92,21 @@ std::string networkd_file(std::span<const std::string> links) {
     return text + "\n\n[Link]\nUnmanaged=yes\n";
 }
 
-std::vector<Error> Managers::leave_alone(Changes& changes, std::string_view instance,
+std::vector<Error> Managers::leave_alone(Changes& changes, Shared& shared, std::string_view instance,
                                          std::span<const std::string> links) {
     const auto all = processes(places_.proc);
-    auto errors = tell_network_manager(changes, instance, links, is_running(all, kNetworkManager));
-    auto more = tell_networkd(changes, instance, links, is_running(all, kNetworkd));
+    auto errors = tell_network_manager(changes, shared, instance, links, is_running(all, kNetworkManager));
+    auto more = tell_networkd(changes, shared, instance, links, is_running(all, kNetworkd));
     errors.insert(errors.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
     return errors;
 }
 
-std::vector<Error> Managers::tell_network_manager(Changes& changes, std::string_view instance,
+std::vector<Error> Managers::tell_network_manager(Changes& changes, Shared& shared, std::string_view instance,
                                                   std::span<const std::string> links, bool running) {
     std::vector<Error> errors;
     if (!running && !exists(places_.network_manager)) return errors;
     const auto write_file = [&]() -> Result<void> {
-        if (auto made = make_recorded_folders(changes, places_.network_manager_files); !made) return made;
+        if (auto made = make_recorded_folders(changes, shared, places_.network_manager_files); !made) return made;
         const auto path = network_manager_path(places_, instance);
         if (auto noted = changes.record(CreatedFile{path}); !noted) return noted;
         const auto written = write_if_different(path, network_manager_file(instance, links));
@@ -120,11 +124,11 @@ std::vector<Error> Managers::tell_network_manager(Changes& changes, std::string_
     return errors;
 }
 
-std::vector<Error> Managers::tell_networkd(Changes& changes, std::string_view instance,
+std::vector<Error> Managers::tell_networkd(Changes& changes, Shared& shared, std::string_view instance,
                                            std::span<const std::string> links, bool running) {
     if (!running && !exists(places_.systemd)) return {};
     const auto tell = [&]() -> Result<void> {
-        if (auto made = make_recorded_folders(changes, places_.networkd_files); !made) return made;
+        if (auto made = make_recorded_folders(changes, shared, places_.networkd_files); !made) return made;
         if (auto noted = changes.record(ToldProgram{std::string(kNetworkd), std::string(instance), {}}); !noted)
             return noted;
         const auto written = write_if_different(networkd_path(places_, instance), networkd_file(links));

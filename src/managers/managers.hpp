@@ -16,6 +16,7 @@
 #include "src/changes.hpp"
 #include "src/managers/processes.hpp"
 #include "src/managers/runner.hpp"
+#include "src/shared.hpp"
 
 namespace vmrouter::managers {
 
@@ -39,7 +40,8 @@ public:
     /// bridge of ours. To be called before the segment gets its address, and again whenever the ports have changed;
     /// what is told already is not told again. Each step is recorded before it is made. Errors are for the log: service
     /// does not depend on them.
-    std::vector<Error> leave_alone(Changes& changes, std::string_view instance, std::span<const std::string> links);
+    std::vector<Error> leave_alone(Changes& changes, Shared& shared, std::string_view instance,
+                                   std::span<const std::string> links);
 
     /// The undo of ToldProgram about these two; our address must be gone from the link. Success also when the manager
     /// or the link is gone.
@@ -50,10 +52,10 @@ public:
     [[nodiscard]] std::vector<Error> obstacles(std::string_view link) const;
 
 private:
-    std::vector<Error> tell_network_manager(Changes& changes, std::string_view instance,
+    std::vector<Error> tell_network_manager(Changes& changes, Shared& shared, std::string_view instance,
                                             std::span<const std::string> links, bool running);
-    std::vector<Error> tell_networkd(Changes& changes, std::string_view instance, std::span<const std::string> links,
-                                     bool running);
+    std::vector<Error> tell_networkd(Changes& changes, Shared& shared, std::string_view instance,
+                                     std::span<const std::string> links, bool running);
     Result<void> reload_networkd();
 
     Runner& runner_;

@@ -166,12 +166,15 @@ TEST_CASE("recording again changes nothing and the first value from before stays
     REQUIRE(changes.record(SetSysctl{"net/ipv4/conf/eth0/forwarding", "0", "1"}));
     REQUIRE(changes.record(SetMtu{"virbr10", 1500, 1400}));
     REQUIRE(changes.record(SetLinkUp{"virbr10"}));
+    REQUIRE(changes.record(FilledChecksums{"virbr10", true, true}));
     auto next = open_or_fail(path);  // after a kill: everything has our values now
     REQUIRE(next.record(SetSysctl{"net/ipv4/conf/eth0/forwarding", "1", "1"}));
     REQUIRE(next.record(SetMtu{"virbr10", 1400, 1300}));
     REQUIRE(next.record(SetLinkUp{"virbr10"}));
+    REQUIRE(next.record(FilledChecksums{"virbr10", false, false}));
     const std::vector<Change> expected{SetSysctl{"net/ipv4/conf/eth0/forwarding", "0", "1"},
-                                       SetMtu{"virbr10", 1500, 1300}, SetLinkUp{"virbr10"}};
+                                       SetMtu{"virbr10", 1500, 1300}, SetLinkUp{"virbr10"},
+                                       FilledChecksums{"virbr10", true, true}};
     CHECK(next.all() == expected);
     CHECK(open_or_fail(path).all() == expected);
 }

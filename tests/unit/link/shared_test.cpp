@@ -226,6 +226,25 @@ TEST_CASE("an uplink that is none any more gets its values back and others keep 
     CHECK(sysctls.values[other] == "0");
 }
 
+TEST_CASE("what one instance made is known as made to those that find it") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    CHECK_FALSE(*a.shared.found_before("table ip mangle", false));
+    CHECK(*a.shared.found_before("folder /run/systemd", true));
+    Instance b(base.path(), "virbr11", sysctls);
+    CHECK_FALSE(*b.shared.found_before("table ip mangle", true));  // there by now: the first one made it
+    CHECK(*b.shared.found_before("folder /run/systemd", true));
+    CHECK_FALSE(*a.shared.found_before("table ip mangle", true));  // a restart
+    a.stop();
+    CHECK_FALSE(*b.shared.found_before("table ip mangle", true));
+    b.stop();
+    CHECK(files_in(base.path()).empty());
+    Instance c(base.path(), "virbr12", sysctls);
+    CHECK(*c.shared.found_before("table ip mangle", true));  // somebody else's: ours are all gone
+    c.stop();
+}
+
 TEST_CASE("the sysctls of a link that we made go with it and are not recorded") {
     const TemporaryFolder base;
     FakeSysctls sysctls;
@@ -328,7 +347,7 @@ TEST_CASE("what is shared but cannot be read is an error and is not overwritten"
     const TemporaryFolder base;
     FakeSysctls sysctls;
     Instance a(base.path(), "virbr10", sysctls);
-    for (const char* text : {"", "{", "[]", "{}", R"({"instances":[{}],"sysctls":[]})"}) {
+    for (const char* text : {"", "{", "[]", "{}", R"({"instances":[{}],"sysctls":[],"things":[]})"}) {
         std::ofstream(base.path() + "/shared") << text;
         const auto refused = a.need(kForwarding, "1");
         REQUIRE_FALSE(refused);

@@ -33,16 +33,19 @@ TEST_CASE("real managers are told and told back when a lab test asks for it") {
     Managers managers(runner);
     auto changes = Changes::open("/run/lab.changes");
     REQUIRE(changes);
+    SysctlAccess sysctls;
+    Shared shared("/run", "lab", sysctls);
     std::vector<Error> errors;
     if (tell != nullptr) {
         std::vector<std::string> words;
         for (const auto word : split(tell, ' ')) words.emplace_back(word);
-        errors = managers.leave_alone(*changes, words.at(0), std::span(words).subspan(1));
+        errors = managers.leave_alone(*changes, shared, words.at(0), std::span(words).subspan(1));
         CHECK_FALSE(changes->all().empty());
     } else {
         ToldUndoer undoer(managers);
         errors = changes->undo_all(undoer);
         CHECK(changes->all().empty());
+        CHECK(shared.leave());
     }
     for (const Error& error : errors) FAIL_CHECK(to_string(error));
 }

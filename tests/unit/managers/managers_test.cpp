@@ -37,6 +37,8 @@ public:
         auto opened = Changes::open(folder_.path() + "/changes");
         REQUIRE(opened);
         changes.emplace(std::move(*opened));
+        std::filesystem::create_directories(folder_.path() + "/shared");
+        shared.emplace(folder_.path() + "/shared", "virbr10", sysctls_);
     }
 
     void start(int pid, const std::string& program, const Words& words = {}) {
@@ -77,6 +79,7 @@ public:
         Managers managers(*this, places);
         All undoer(managers);
         for (const Error& error : changes->undo_all(undoer)) errors.push_back(to_string(error));
+        REQUIRE(shared->leave());
         return errors;
     }
 
@@ -94,13 +97,17 @@ public:
     std::vector<std::size_t> recorded_before;
     bool refuses = false;
     std::optional<Changes> changes;
+    std::optional<Shared> shared;
+
+    [[nodiscard]] std::string path() const { return folder_.path(); }
 
 private:
+    SysctlAccess sysctls_;
     TemporaryFolder folder_;
 };
 
 std::vector<Error> leave_alone(FakeMachine& machine, const Words& links) {
-    return Managers(machine, machine.places).leave_alone(*machine.changes, "virbr10", links);
+    return Managers(machine, machine.places).leave_alone(*machine.changes, *machine.shared, "virbr10", links);
 }
 
 }  // namespace
@@ -212,6 +219,24 @@ TEST_CASE("where systemd runs but networkd does not the file waits and nothing i
     CHECK(machine.undo().empty());
     CHECK(machine.asked.empty());
     CHECK(machine.files() == Words{"/run/systemd", "/run/systemd/system"});
+}
+
+TEST_CASE("a folder that one instance made is removed by the last one") {
+    FakeMachine machine;
+    machine.start(300, "systemd-networkd");
+    CHECK(leave_alone(machine, {"virbr10"}).empty());
+    SysctlAccess sysctls;
+    Shared others(machine.path() + "/shared", "virbr11", sysctls);
+    auto changes = Changes::open(machine.path() + "/others");
+    REQUIRE(changes);
+    CHECK(Managers(machine, machine.places).leave_alone(*changes, others, "virbr11", Words{"virbr11"}).empty());
+    CHECK(machine.undo().empty());
+    CHECK(machine.files() ==
+          Words{"/run/systemd", "/run/systemd/network", "/run/systemd/network/00-vmrouter-virbr11.network"});
+    std::swap(*changes, *machine.changes);
+    machine.shared.emplace(machine.path() + "/shared", "virbr11", sysctls);
+    CHECK(machine.undo().empty());
+    CHECK(machine.files().empty());
 }
 
 TEST_CASE("a manager of another network namespace is not told") {
