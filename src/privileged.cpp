@@ -329,7 +329,7 @@ void LocalPrivileged::tell_managers() {
         if (const auto ports = link::ports(netlink_, plan_.segment->name))
             for (const auto& port : *ports) links.push_back(port.name);
     managers::Managers managers(runner_);
-    for (const auto& error : managers.leave_alone(*changes_, plan_.instance, links))
+    for (const auto& error : managers.leave_alone(*changes_, *shared_, plan_.instance, links))
         logger.warn("MANAGER {}", to_string(error));
     if (plan_.segment->is_bridge || warned_of_managers_) return;
     warned_of_managers_ = true;

@@ -1,0 +1,67 @@
+#!/bin/bash
+# Two instances on one machine, and instances that are killed: they share what is shared, the first to stop does not break
+# the second, and the machine ends as it was found.
+#
+#   the network of lib.sh; virbr10 and virbr11, both made by vmrouter
+# shellcheck disable=SC2034
+. "$(dirname "$0")/lib.sh"
+
+topology_bridge
+snapshot_machine "$LAB/before"
+ls -R /run >"$LAB/run.before"
+
+forwarding() { cat /proc/sys/net/ipv4/conf/eth0/forwarding; }
+as_found() { # WHEN
+    step "$1"
+    snapshot_machine "$LAB/after"
+    expect_same_machine "$LAB/before" "$LAB/after"
+    ls -R /run >"$LAB/run.after"
+    expect_equal "/run is as it was found" "" "$(diff "$LAB/run.before" "$LAB/run.after")"
+}
+# start_vmrouter and stop_vmrouter know one process; this moves another one into their view.
+start_other() {
+    FIRST=$VMROUTER_PID VMROUTER_PID=""
+    start_vmrouter "$@"
+    SECOND=$VMROUTER_PID
+}
+stop_this() { VMROUTER_PID=$1 && stop_vmrouter "${2:-TERM}"; }
+
+step "two instances serve two segments"
+start_vmrouter --bridge virbr10
+run_vmrouter 1 --bridge virbr10
+expect_match "the second on one segment is told of the first" "pid $VMROUTER_PID" "$(cat "$LAB/out")"
+start_other --bridge virbr11
+expect_match "they have different networks" '192\.168\.101\.1/24' "$(ip -o addr show virbr11)"
+guest_add g1
+guest_static g1 192.168.100.11/24 192.168.100.1
+expect_reach g1 tcp inet 198.51.100.10 80
+
+step "the second one stops"
+stop_this "$SECOND"
+expect_equal "the uplink still forwards" 1 "$(forwarding)"
+expect_reach g1 tcp inet 198.51.100.10 80
+VMROUTER_PID=$FIRST
+
+step "the first one stops before the second"
+start_other --bridge virbr11
+stop_this "$FIRST"
+expect_equal "the uplink still forwards" 1 "$(forwarding)"
+guest_delete g1
+stop_this "$SECOND"
+as_found "both have stopped"
+
+step "one is killed, the other stops"
+start_vmrouter --bridge virbr10
+start_other --bridge virbr11
+stop_this "$FIRST" KILL
+stop_this "$SECOND"
+expect_equal "the uplink forwards no longer: a killed instance does not count" 0 "$(forwarding)"
+run_vmrouter 0 down --instance virbr10
+as_found "what the killed one left is undone"
+
+step "one is killed, starts again and stops"
+start_vmrouter --bridge virbr10
+stop_vmrouter KILL
+start_vmrouter --bridge virbr10
+stop_vmrouter
+as_found "the second start restores what was there before the first"
