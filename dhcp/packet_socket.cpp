@@ -201,7 +201,7 @@ std::uint32_t packet_status(msghdr& message) {
 
 }  // namespace
 
-int FrameBatch::receive(int fd) {
+int FrameBatch::receive(int fd, For whom) {
     frames_.clear();
     full_ = false;
     for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -225,7 +225,10 @@ int FrameBatch::receive(int fd) {
         if ((headers_[i].msg_hdr.msg_flags & MSG_TRUNC) != 0) continue;
         // A frame with a VLAN tag reaches an untagged socket too, with tag 0 in the status; only its type (other host)
         // gives it away when the tag's device is not ours.
-        if (slot.from.sll_pkttype != PACKET_HOST && slot.from.sll_pkttype != PACKET_BROADCAST) continue;
+        // On a port the status still has the tag.
+        const auto type = slot.from.sll_pkttype;
+        const bool for_others = type == PACKET_OTHERHOST && whom == For::Anybody;
+        if (type != PACKET_HOST && type != PACKET_BROADCAST && !for_others) continue;
         const std::uint32_t status = packet_status(headers_[i].msg_hdr);
         if ((status & TP_STATUS_VLAN_VALID) != 0) continue;
         frames_.push_back({Bytes(slot.frame.data(), headers_[i].msg_len), (status & TP_STATUS_CSUMNOTREADY) == 0, 0});

@@ -70,10 +70,13 @@ public:
     FrameBatch(const FrameBatch&) = delete;
     FrameBatch& operator=(const FrameBatch&) = delete;
 
+    enum class For { Us, Anybody };
+
     /// Reads what waits, at most as many frames as there are slots, without blocking. 0, or the errno (EAGAIN: nothing
-    /// was there). Frames with a VLAN tag, for other hosts, outgoing or longer than a slot are left out, so frames()
-    /// may be empty after success; `full` then still says whether more may wait.
-    int receive(int fd);
+    /// was there). Frames with a VLAN tag, outgoing, longer than a slot, or for other hosts are left out (For::Anybody:
+    /// those for others are wanted, as on a bridge's port, whose own hardware address nobody speaks to). So frames()
+    /// may be empty after success; full() then still says whether more may wait.
+    int receive(int fd, For whom = For::Us);
     [[nodiscard]] std::span<ReceivedFrame> frames() { return frames_; }
     [[nodiscard]] bool full() const { return full_; }
 

@@ -488,7 +488,7 @@ void Service::Parts::hear_other_server(const Datagram& datagram, unsigned port) 
     if (!message || message->op != Message::reply || datagram.ethernet_source == transport.sockets().mac) return;
     ++counters.other_servers;
     const MessageType type = message->type();
-    if (type != MessageType::Offer && type != MessageType::Ack && type != MessageType::Bootp) return;
+    if (type != MessageType::Offer && type != MessageType::Ack && type != MessageType::Nak) return;
     if (!server_limit.allows(clock.monotonic())) return;
     const OtherServer other{datagram.ethernet_source, message->server_identifier().value_or(datagram.source),
                             message->yiaddr, port};
@@ -564,7 +564,7 @@ void Service::Parts::restore(const std::vector<Lease>& found) {
     leases.take_changes();  // the first thing that is written is a complete journal
     for (const Lease& lease : found)
         if (const Lease* held = leases.find(lease.address)) storage.show(*held);
-    if (!found.empty()) logger.info("{} leases, {} ended meanwhile", leases.bound(), ended_meanwhile);
+    if (!found.empty()) logger.info("LEASES {} valid, {} ended meanwhile", leases.bound(), ended_meanwhile);
     if (elsewhere > 0)
         logger.warn("{} leases are outside {} and were left out", elsewhere, to_string(config.address.network()));
     if (refused > 0) logger.warn("{} leases do not fit into the table and were left out", refused);
@@ -612,7 +612,7 @@ void Service::Parts::build_reservations(std::vector<Error> problems) {
     if (problems.size() > hosts_problems_logged)
         logger.error("{} more lines of {} were skipped", problems.size() - hosts_problems_logged, paths.hosts);
     const std::size_t after = reservations.entries().size();
-    if (before != after) logger.info("{} reservations", after);
+    if (before != after) logger.info("{} reservation{}", after, after == 1 ? "" : "s");
 }
 
 Result<void> Service::Parts::append_reservation(const HostEntry& entry) {

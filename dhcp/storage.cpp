@@ -29,7 +29,7 @@ constexpr Milliseconds snapshot_interval{900};  // with the time it takes, never
 constexpr std::size_t bad_lines_logged = 20;
 constexpr off_t bad_file_limit = 1 << 20;
 /// A journal this short is not worth replacing, whatever the number of leases.
-constexpr std::size_t short_journal = 256;
+constexpr std::size_t short_journal = 1024;
 
 std::optional<std::chrono::nanoseconds> modified(const std::string& path) {
     struct stat status {};

@@ -142,7 +142,7 @@ void Transport::watch(unsigned ifindex) {
 
 void Transport::drain(unsigned ifindex, int fd) {
     // An error (the port went down or away) is read and forgotten: remove_port() follows when it matters.
-    while (port_batch_.receive(fd) == 0) {
+    while (port_batch_.receive(fd, FrameBatch::For::Anybody) == 0) {
         for (const ReceivedFrame& frame : port_batch_.frames()) {
             if (is_server_answer(frame.bytes) && strange_.size() < most_strange) {
                 strange_.emplace_back(frame.bytes.begin(), frame.bytes.end());

@@ -169,10 +169,13 @@ TEST_CASE("The bridge port that a request came from is told") {
         const auto a = sender("ga");
         const auto b = sender("gb");
         const auto c = sender("gc");
-        for (int round = 0; round < 3; ++round) {
-            send_all(a, frame({.payload = "from a"}));
-            send_all(b, frame({.payload = "from b"}));
-            send_all(c, frame({.payload = "from c"}));
+        const MacAddress bridge = transport.sockets().mac;
+        for (int round = 0; round < 4; ++round) {
+            // Renewals are sent to the bridge's own address, which is not the port's.
+            const MacAddress to = round % 2 == 0 ? MacAddress::broadcast() : bridge;
+            send_all(a, frame({.to = to, .payload = "from a"}));
+            send_all(b, frame({.to = to, .payload = "from b"}));
+            send_all(c, frame({.to = to, .payload = "from c"}));
             std::vector<Heard> heard;
             while (heard.size() < 3)
                 for (auto& one : receive(io, transport)) heard.push_back(std::move(one));
@@ -224,7 +227,10 @@ TEST_CASE("Another server behind a port is heard once and even when the bridge d
         CHECK(heard[0].port == if_nametoindex("pa"));
 
         shell("bridge link set dev pa state 1");
-        send_all(rogue, offer);
+        Udp to_a_guest{.to = MacAddress{{2, 8, 8, 8, 8, 8}}, .payload = "offer"};
+        to_a_guest.source_port = 67;
+        to_a_guest.destination_port = 68;
+        send_all(rogue, frame(to_a_guest));
         heard = receive(io, transport);
         REQUIRE(heard.size() == 1);
         CHECK(heard[0].payload == "offer");
