@@ -1,6 +1,6 @@
 #!/bin/bash
 # The four-way DHCP exchange, durable before the ACK, beside dnsmasq; in a network namespace of its own.
-#   tests/bench/dhcp.sh path/to/dhcp_service_bench [FOLDER]      FOLDER: on the disk to measure (default: a temporary one)
+#   tests/bench/dhcp_service.sh path/to/dhcp_service_bench [FOLDER]      FOLDER: on the disk to measure (default: a temporary one)
 # Time is per exchange; CPU is the server's alone, user and system, per exchange.
 [ "$VMROUTER_BENCH_INSIDE" ] || exec env VMROUTER_BENCH_INSIDE=1 unshare -n "$0" "$@"
 bench=$(realpath "$1")
