@@ -28,6 +28,20 @@ void rethrow_but_aborted(std::exception_ptr error) {
 
 }  // namespace
 
+std::shared_ptr<const Blocklist> read_lists(const std::vector<std::string>& paths, ListReport& report) {
+    auto list = std::make_shared<Blocklist>();
+    for (const auto& path : paths) {
+        const auto text = read_file(path, most_bytes);
+        if (text)
+            report.bad_lines += list->add_hosts(*text);
+        else
+            report.errors.push_back(to_string(text.error()));
+    }
+    list->finish();
+    report.names = list->size();
+    return list;
+}
+
 struct ListKeeper::State {
     asio::any_io_executor executor;
     std::list<FileWatcher> files;
@@ -49,9 +63,8 @@ ListKeeper::~ListKeeper() {
     for (auto& file : state_->files) file.close();
 }
 
-void ListKeeper::start() {
-    for (auto& file : state_->files) asio::co_spawn(state_->executor, follow(state_, &file), rethrow_but_aborted);
-    request(state_);
+void ListKeeper::follow() {
+    for (auto& file : state_->files) asio::co_spawn(state_->executor, watch(state_, &file), rethrow_but_aborted);
 }
 
 void ListKeeper::reload() {
@@ -67,7 +80,7 @@ void ListKeeper::request(const std::shared_ptr<State>& state) {
     asio::co_spawn(state->executor, load(state), rethrow_but_aborted);
 }
 
-asio::awaitable<void> ListKeeper::follow(std::shared_ptr<State> state, FileWatcher* file) {
+asio::awaitable<void> ListKeeper::watch(std::shared_ptr<State> state, FileWatcher* file) {
     while (!state->closed) {
         co_await file->changed();
         request(state);

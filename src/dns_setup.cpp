@@ -117,19 +117,16 @@ dns::ServiceConfig dns_config(const conf::Config& config, const Plan& plan, cons
 
 std::shared_ptr<const dns::Blocklist> read_blocklist(const std::vector<std::string>& files) {
     if (files.empty()) return nullptr;
-    auto list = std::make_shared<dns::Blocklist>();
-    for (const auto& path : files) {
-        const auto text = read_file(path, std::size_t{256} << 20);
-        if (!text) {
-            logger.error("BLOCKLIST {}", to_string(text.error()));
-            continue;
-        }
-        const auto bad = list->add_hosts(*text);
-        if (bad > 0) logger.warn("BLOCKLIST {}: {} lines make no sense and are skipped", path, bad);
-    }
-    list->finish();
-    logger.info("BLOCKLIST {} names", list->size());
+    dns::ListReport report;
+    auto list = dns::read_lists(files, report);
+    log_block_lists(report);
     return list;
+}
+
+void log_block_lists(const dns::ListReport& report) {
+    for (const auto& error : report.errors) logger.error("BLOCKLIST {}", error);
+    if (report.bad_lines > 0) logger.warn("BLOCKLIST {} lines make no sense and are skipped", report.bad_lines);
+    logger.info("BLOCKLIST {} names", report.names);
 }
 
 }  // namespace vmrouter

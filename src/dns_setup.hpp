@@ -9,6 +9,7 @@
 
 #include "conf/config.hpp"
 #include "dns/blocklist.hpp"
+#include "dns/lists.hpp"
 #include "dns/local.hpp"
 #include "dns/prefix_set.hpp"
 #include "dns/resolv.hpp"
@@ -38,5 +39,6 @@ dns::ServiceConfig dns_config(const conf::Config& config, const Plan& plan, cons
 
 /// The names of block_domains' lists; what cannot be read is logged and left out. Null when there are none.
 std::shared_ptr<const dns::Blocklist> read_blocklist(const std::vector<std::string>& files);
+void log_block_lists(const dns::ListReport& report);
 
 }  // namespace vmrouter

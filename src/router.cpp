@@ -116,9 +116,22 @@ Result<void> Router::start_dns() {
     dns_ = std::make_unique<dns::Service>(io_.get_executor(), std::move(*udp), std::move(*tcp), std::move(config),
                                           names_, static_cast<dns::Observer&>(*this), random_);
     dns_->set_blocked(blocked_networks(plan_.policy));
-    dns_->set_blocklist(read_blocklist(loaded_.config.dns.block_files));
+    follow_block_lists();
+    dns_->set_blocklist(read_blocklist(loaded_.config.dns.block_files));  // complete before the first answer
     dns_->start();
     return {};
+}
+
+/// From here on a list that changes is read in the background; the one before serves until then.
+void Router::follow_block_lists() {
+    lists_.reset();
+    if (!dns_ || loaded_.config.dns.block_files.empty()) return;
+    lists_ = std::make_unique<dns::ListKeeper>(io_.get_executor(), loaded_.config.dns.block_files,
+                                               [this](auto list, const dns::ListReport& report) {
+                                                   log_block_lists(report);
+                                                   if (dns_) dns_->set_blocklist(std::move(list));
+                                               });
+    lists_->follow();
 }
 
 /// Whom user-mode guests may ask on port 53.
@@ -204,7 +217,11 @@ Result<void> Router::reload(conf::Loaded loaded) {
     }
     follow_host();
     reconfigure_dns();
-    if (dns_) dns_->set_blocklist(read_blocklist(loaded_.config.dns.block_files));
+    follow_block_lists();
+    if (lists_)
+        lists_->reload();
+    else if (dns_)
+        dns_->set_blocklist(nullptr);
     return {};
 }
 

@@ -14,6 +14,7 @@
 
 #include "conf/load.hpp"
 #include "dhcp/service.hpp"
+#include "dns/lists.hpp"
 #include "dns/resolv.hpp"
 #include "dns/service.hpp"
 #include "firewall/blocked.hpp"
@@ -70,6 +71,7 @@ private:
     asio::awaitable<void> watch_resolver();
     void take_resolvers();
     void reconfigure_dns();
+    void follow_block_lists();
     void follow_host();
     void follow_guests();
     void add_dhcp_port(const link::Link& port);
@@ -120,6 +122,7 @@ private:
     std::unique_ptr<dhcp::Service> dhcp_;
     std::unique_ptr<dns::ResolvWatcher> resolver_;
     std::unique_ptr<dns::Service> dns_;
+    std::unique_ptr<dns::ListKeeper> lists_;
     std::unique_ptr<Forwards> forwards_;
     std::unique_ptr<ControlServer> control_;
 };

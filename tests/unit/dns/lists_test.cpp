@@ -55,8 +55,17 @@ TEST_CASE("block lists are read from all files and again when one changes") {
     Kept kept;
     kept.write("a", "0.0.0.0 ads.example\n..no..name..\n");
     kept.write("b", "tracker.example\n");
+    ListReport at_start;
+    const auto first = read_lists({(kept.root / "a").string(), (kept.root / "missing").string()}, at_start);
+    CHECK(at_start.names == 1);
+    CHECK(at_start.bad_lines == 1);
+    CHECK(at_start.errors.size() == 1);
+    CHECK(blocked(*first, "ads.example"));
+
     auto keeper = kept.keeper({"a", "b", "missing"});
-    keeper.start();
+    keeper.follow();
+    CHECK(!kept.wait(1, 200ms));
+    keeper.reload();
     REQUIRE(kept.wait(1));
     CHECK(kept.reports[0].names == 2);
     CHECK(kept.reports[0].bad_lines == 1);
@@ -88,7 +97,7 @@ TEST_CASE("a list of a million names is read in slices") {
         for (int i = 0; i < 1000000; ++i) out << "0.0.0.0 host" << i << ".ads.example\n";
     }
     auto keeper = kept.keeper({"big"});
-    keeper.start();
+    keeper.reload();
     // A timer that wants to go off every millisecond tells how long others had to wait.
     std::size_t turns = 0;
     auto last = std::chrono::steady_clock::now();
@@ -118,7 +127,7 @@ TEST_CASE("a keeper may go while it reads") {
     kept.write("a", text);
     {
         auto keeper = kept.keeper({"a"});
-        keeper.start();
+        keeper.reload();
         kept.io.run_one_for(10ms);
         kept.io.run_one_for(10ms);
     }
