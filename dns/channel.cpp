@@ -98,8 +98,9 @@ void Engine::note(std::unique_ptr<Attempt> attempt, Ending ending, Bytes respons
     if (settling_ || settle_posted_) return;
     settle_posted_ = true;  // ended inside a send, perhaps: then nobody else would look
     soon_.expires_after(std::chrono::seconds{0});
-    soon_.async_wait([this](const asio::error_code& error) {
-        if (error) return;
+    // A timer that has run out completes without an error even when it is destroyed before the loop gets to it.
+    soon_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+        if (error || alive.expired()) return;
         settle_posted_ = false;
         settle();
     });

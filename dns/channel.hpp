@@ -103,6 +103,7 @@ private:
     std::size_t channels_ = 0;
     bool settling_ = false;
     bool settle_posted_ = false;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< for what is queued in the loop when we go
 };
 
 /// One c-ares channel for one upstream.
