@@ -12,11 +12,6 @@ constexpr std::array rows = {
                    [](Config& c) { c.control.sandbox = Control::Sandbox::Off; }, "the sandbox"},
     UnavailableRow{"control.metrics", [](const Config& c) { return c.control.metrics.has_value(); },
                    [](Config& c) { c.control.metrics.reset(); }, "Prometheus metrics"},
-    UnavailableRow{"usermode", [](const Config& c) { return !c.usermode.empty(); },
-                   [](Config& c) { c.usermode.clear(); }, "isolation of QEMU's user-mode networking"},
-    UnavailableRow{"network.on_exit", [](const Config& c) { return c.network.on_exit == Network::OnExit::Keep; },
-                   [](Config& c) { c.network.on_exit = Network::OnExit::Restore; },
-                   "leaving bridge and firewall up on exit"},
 };
 
 }  // namespace

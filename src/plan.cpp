@@ -161,6 +161,34 @@ std::vector<firewall::Prefix6> connected_networks6(const link::HostFacts& facts)
     return out;
 }
 
+/// The links beside the uplinks by which guests reach what is allowed of the host's networks.
+std::vector<std::string> side_links(const firewall::Policy& policy, const link::HostFacts& facts) {
+    std::vector<std::string> names;
+    if (!policy.segment) return names;
+    const auto is_allowed = [&policy](const Cidr& network) {
+        return policy.segment->lan == firewall::Lan::Allow ||
+               std::any_of(policy.allow.begin(), policy.allow.end(),
+                           [&network](const auto& exception) { return exception.destination.overlaps(network); });
+    };
+    const auto is_uplink = [&policy](const std::string& name) {
+        return std::any_of(policy.uplinks.begin(), policy.uplinks.end(),
+                           [&](const auto& one) { return one.name == name; });
+    };
+    for (const auto& route : facts.routes) {
+        if (route.type != link::RouteType::Unicast || route.destination.length == 0 || !is_allowed(route.destination))
+            continue;
+        for (const auto& hop : route.nexthops) {
+            const auto* link = facts.find(hop.link);
+            if (link == nullptr || link->loopback() || link->name == policy.segment->interface || is_uplink(link->name))
+                continue;
+            names.push_back(link->name);
+        }
+    }
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    return names;
+}
+
 std::string folder_of(const PlanContext& context, const std::string& instance) {
     return context.folders.state + "/" + instance;
 }
@@ -183,6 +211,7 @@ firewall::Policy make_policy(const conf::Config& config, const std::optional<Seg
     const auto uplinks = link::uplinks(facts, name, configured_uplinks(config));
     policy.uplinks = to_policy(uplinks);
     policy.lan = link::lan_prefixes(facts, name, uplinks);
+    policy.side_links = side_links(policy, facts);
     if (!context.usermode_uids.empty()) policy.lan6 = connected_networks6(facts);
     if (segment && segment->is_bridge)
         for (const auto* port : facts.ports_of(segment->name)) policy.ports.push_back(port->name);
@@ -211,6 +240,25 @@ Result<std::vector<std::uint32_t>> usermode_uids(const conf::Config& config, con
         uids.push_back(uid);
     }
     return uids;
+}
+
+std::vector<std::string> forwarding_links(const firewall::Policy& policy) {
+    if (!policy.segment || !policy.segment->internet) return {};
+    std::vector<std::string> names = policy.side_links;
+    for (const auto& uplink : policy.uplinks) names.push_back(uplink.name);
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
+    return names;
+}
+
+std::vector<link::Sysctl> forwarding_settings(const firewall::Policy& policy) {
+    if (!policy.segment || !policy.segment->internet) return {};
+    auto settings = link::segment_forwarding(policy.segment->interface);
+    for (const auto& name : forwarding_links(policy)) {
+        const auto more = link::uplink_sysctls(name);
+        settings.insert(settings.end(), more.begin(), more.end());
+    }
+    return settings;
 }
 
 std::vector<Cidr> guarded_prefixes(const firewall::Policy& policy) {
@@ -246,15 +294,9 @@ Result<Plan> make_plan(const conf::Config& config, const conf::Places& places, c
     plan.fill_checksums = config.dhcp.checksum_fill;
     const bool check_sources = config.firewall.source_guard != conf::Firewall::SourceGuard::Off;
     plan.sysctls = link::segment_sysctls(segment->name, check_sources);
-    if (config.firewall.internet) {
-        plan.forwarding = link::segment_forwarding(segment->name);
-        for (const auto& uplink : plan.uplinks) {
-            const auto more = link::uplink_sysctls(uplink.name);
-            plan.forwarding.insert(plan.forwarding.end(), more.begin(), more.end());
-        }
-        if (plan.uplinks.empty())
-            plan.warnings.emplace_back("this machine has no route to the internet yet; guests get it when it appears");
-    }
+    plan.forwarding = forwarding_settings(plan.policy);
+    if (config.firewall.internet && plan.uplinks.empty())
+        plan.warnings.emplace_back("this machine has no route to the internet yet; guests get it when it appears");
     plan.segment = std::move(*segment);
     return plan;
 }

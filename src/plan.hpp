@@ -90,6 +90,12 @@ firewall::Policy make_policy(const conf::Config& config, const std::optional<Seg
 Result<std::vector<std::uint32_t>> usermode_uids(const conf::Config& config, const conf::Places& places,
                                                  std::vector<std::string>& warnings);
 
+/// The settings that let guests' packets and their answers through: of the segment, each uplink, and each other link by
+/// which they reach something that is allowed. None without internet.
+std::vector<link::Sysctl> forwarding_settings(const firewall::Policy& policy);
+/// The interfaces of forwarding_settings() but the segment, sorted.
+std::vector<std::string> forwarding_links(const firewall::Policy& policy);
+
 /// What the dead man's switch shuts: the LANs and the static private ranges that the configuration blocks, without what
 /// `allow` opens as a whole.
 std::vector<Cidr> guarded_prefixes(const firewall::Policy& policy);

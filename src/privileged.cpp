@@ -475,19 +475,18 @@ std::vector<Error> LocalPrivileged::tear_down(bool keep) {
 Result<void> LocalPrivileged::follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) {
     const auto prefixes = guarded_prefixes(policy);
     if (auto updated = live_.update(policy, clock_.monotonic()); !updated) return updated;
+    const auto before = forwarding_links(plan_.policy);
+    const auto after = forwarding_links(policy);
     plan_.policy = policy;
     plan_.lans = prefixes;
-    for (const auto& former : plan_.uplinks) {
-        const auto is_same = [&former](const link::Uplink& uplink) { return uplink.name == former.name; };
-        if (std::any_of(uplinks.begin(), uplinks.end(), is_same)) continue;
-        if (auto released = shared_->release_interface(*changes_, former.name); !released) return released;
-    }
     plan_.uplinks = uplinks;
-    if (auto guarded = make_guard(prefixes); !guarded) return guarded;
-    if (policy.segment && policy.segment->internet) {
-        for (const auto& uplink : uplinks)
-            if (auto done = make_forwarding(link::uplink_sysctls(uplink.name)); !done) return done;
+    plan_.forwarding = forwarding_settings(policy);
+    for (const auto& former : before) {
+        if (std::binary_search(after.begin(), after.end(), former)) continue;
+        if (auto released = shared_->release_interface(*changes_, former); !released) return released;
     }
+    if (auto guarded = make_guard(prefixes); !guarded) return guarded;
+    if (auto done = make_forwarding(plan_.forwarding); !done) return done;
     auto cut = firewall::cut_forbidden(policy);
     if (!cut) return Failure{std::move(cut).error()};
     if (*cut > 0) logger.info("CUT {} connections that are forbidden now", *cut);

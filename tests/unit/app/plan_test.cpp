@@ -90,6 +90,18 @@ TEST_CASE("With the LAN allowed the dead man's switch shuts only what is always 
     CHECK(plan->lans == std::vector<Cidr>{*Cidr::parse("10.9.0.0/16")});
 }
 
+TEST_CASE("A link that leads to an allowed network forwards like an uplink and no other does") {
+    auto config = bridge();
+    auto plan = make_plan(config, {}, laptop(), {});
+    REQUIRE(plan);
+    CHECK(plan->policy.side_links.empty());
+    config.firewall.allow = {{*Cidr::parse("203.0.113.7/32"), std::nullopt, std::nullopt}};
+    plan = make_plan(config, {}, laptop(), {});
+    REQUIRE(plan);
+    CHECK(plan->policy.side_links == std::vector<std::string>{"tun0"});
+    CHECK(forwarding_links(plan->policy) == std::vector<std::string>{"eth0", "tun0"});
+}
+
 TEST_CASE("Without internet nothing is forwarded and the uplink is left alone") {
     auto config = bridge();
     config.firewall.internet = false;
