@@ -1,8 +1,9 @@
 #!/bin/sh
 # Instructions that one query costs in the core: callgrind counts two runs, the difference is the loop alone.
-#   tests/bench/dns_core.sh [BUILD_FOLDER]      (default build/release; builds dns_core_bench there)
+#   tests/bench/dns_core.sh [BUILD_FOLDER]      (default build/bench: a release build with its tests; made when missing)
 set -eu
-build=${1:-build/release}
+build=${1:-build/bench}
+[ -f "$build/build.ninja" ] || cmake --preset release -B "$build" -DVMROUTER_TESTS=ON >/dev/null
 cmake --build "$build" --target dns_core_bench >/dev/null
 bench=$build/tests/dns_core_bench
 
