@@ -2,12 +2,13 @@
 # Probes: what counts is what the target saw. Part of lib.sh, which documents it.
 
 lab_token() { TOKEN=tok$(od -An -N6 -tx1 /dev/urandom | tr -d ' \n'); }
-# Sends; sets TOKEN, LAB_TOKENS (a regular expression of what to look for) and LAB_ANSWER.
+# With LAB_UID the probe runs as that user. Sends; sets TOKEN, LAB_TOKENS (a regular expression of what to look for) and LAB_ANSWER.
 lab_send() { # FROM PROTO ADDRESS [PORT] [options]
-    local from=$1 said
+    local from=$1 said as=()
     shift
     lab_token
-    said=$(in_node "$from" timeout 20 python3 -I "$LAB/repo/tests/netns/probe.py" send --wait "${LAB_WAIT:-1}" "$TOKEN" "$@" 2>&1) ||
+    [ -z "${LAB_UID:-}" ] || as=(setpriv "--reuid=$LAB_UID" "--regid=$LAB_UID" --clear-groups --inh-caps=+net_raw,+net_admin --ambient-caps=+net_raw,+net_admin)
+    said=$(in_node "$from" "${as[@]}" timeout 20 python3 -I "$LAB/repo/tests/netns/probe.py" send --wait "${LAB_WAIT:-1}" "$TOKEN" "$@" 2>&1) ||
         said="refused probe failed: $said"
     LAB_ANSWER=$(tail -1 <<<"$said")
     LAB_TOKENS=$TOKEN$(grep -o '^isn=[0-9a-f]*' <<<"$said" | sed 's/^/|/' | tr -d '\n' || true)
