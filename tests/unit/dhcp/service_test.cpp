@@ -94,6 +94,55 @@ TEST_CASE("Ten guests that boot at once have their offers within 300 ms") {
     });
 }
 
+TEST_CASE("Forty guests at ten a second all get their lease") {
+    in_namespace([] {
+        Segment segment;
+        std::set<Ipv4> addresses;
+        std::size_t acknowledged = 0;
+        const auto converse = [&](const std::vector<Heard>& heard) {
+            for (const auto& reply : heard) {
+                if (reply.message.type() == MessageType::Offer)
+                    segment.guests->request(*reply.message.chaddr.mac(), reply.message.yiaddr);
+                if (reply.message.type() != MessageType::Ack) continue;
+                ++acknowledged;
+                addresses.insert(reply.message.yiaddr);
+            }
+        };
+        for (std::uint16_t i = 0; i < 40; ++i) {
+            segment.guests->discover(guest_mac(i));
+            for (int step = 0; step < 10; ++step) converse(segment.run(Milliseconds{10}));
+        }
+        for (int step = 0; step < 50 && acknowledged < 40; ++step) converse(segment.run(Milliseconds{10}));
+        CHECK(acknowledged == 40);
+        CHECK(addresses.size() == 40);
+    });
+}
+
+TEST_CASE("A guest that makes up thousands of others does not keep a known one from renewing") {
+    in_namespace([] {
+        ServerConfig config = server_config();
+        config.offer_time = Seconds{1};
+        Segment segment(config);
+        const Ipv4 known = segment.lease(guest);
+        std::size_t largest = 0;
+        for (std::uint16_t i = 0; i < 3000; ++i) {
+            segment.guests->discover(guest_mac(static_cast<std::uint16_t>(1000 + i)));
+            if (i % 100 != 0) continue;
+            segment.run(Milliseconds{2});
+            largest = std::max(largest, segment.service->table().size());
+        }
+        segment.guests->renew(guest, known);
+        const Heard ack = segment.next(guest);
+        CHECK(ack.message.type() == MessageType::Ack);
+        CHECK(ack.message.yiaddr == known);
+        CHECK(largest <= 253 + 1);
+        // Offers that nobody takes are over in seconds, and then a new guest is welcome.
+        segment.run(Milliseconds{1500});
+        CHECK(segment.service->table().size() == 1);
+        segment.lease(guest_mac(2));
+    });
+}
+
 TEST_CASE("A squatter that answers after 80 ms makes the guest get another address") {
     in_namespace([] {
         Segment segment;
