@@ -235,8 +235,10 @@ int Channel::close_socket(ares_socket_t fd, void* self) {
 
 int Channel::connect_socket(ares_socket_t fd, const sockaddr* /*address*/, ares_socklen_t /*size*/, void* self) {
     sockaddr_storage storage;
-    const auto size = static_cast<Channel*>(self)->pool_.endpoint_.fill(storage);
-    if (size == 0) {
+    const auto& pool = static_cast<Channel*>(self)->pool_;
+    const auto size = pool.endpoint_.fill(storage);
+    // A server on this machine is behind no device; the kernel would put the query on the wire all the same.
+    if (size == 0 || (!pool.device_.empty() && pool.device_ != "lo" && pool.endpoint_.is_loopback())) {
         errno = ENETUNREACH;
         return -1;
     }

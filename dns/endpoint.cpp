@@ -70,6 +70,12 @@ std::optional<Endpoint> Endpoint::parse(std::string_view text) {
     return endpoint;
 }
 
+bool Endpoint::is_loopback() const {
+    if (const auto* ip4 = std::get_if<Ipv4>(&address)) return ip4->is_loopback();
+    constexpr Ipv6 loopback{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1}};
+    return std::get<Ipv6>(address) == loopback;
+}
+
 socklen_t Endpoint::fill(sockaddr_storage& storage) const {
     storage = {};
     if (const auto* ip4 = std::get_if<Ipv4>(&address)) {

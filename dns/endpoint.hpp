@@ -23,6 +23,9 @@ struct Endpoint {
     /// only, and none that names no single host (unspecified, broadcast, multicast); ports 1 to 65535.
     static std::optional<Endpoint> parse(std::string_view text);
 
+    /// On this machine, whoever it asks in turn: 127.0.0.0/8 or ::1.
+    [[nodiscard]] bool is_loopback() const;
+
     /// Fills `storage` for connect(2) and returns its length; 0 when the zone's interface does not exist (now).
     socklen_t fill(sockaddr_storage& storage) const;
 

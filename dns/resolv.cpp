@@ -84,6 +84,15 @@ ResolvConf read_resolv_conf(const std::string& path) {
     return parse_resolv_conf(*text);
 }
 
+std::string resolv_conf_for_device(const std::string& path, const std::string& behind_stub) {
+    const auto servers = read_resolv_conf(path).nameservers;
+    const bool only_stub = !servers.empty() && std::all_of(servers.begin(), servers.end(), [](const Endpoint& server) {
+        const auto* ip4 = std::get_if<Ipv4>(&server.address);
+        return ip4 != nullptr && (*ip4 == Ipv4{127, 0, 0, 53} || *ip4 == Ipv4{127, 0, 0, 54});
+    });
+    return only_stub && !read_resolv_conf(behind_stub).nameservers.empty() ? behind_stub : path;
+}
+
 ResolvWatcher::ResolvWatcher(asio::any_io_executor executor, std::string path)
     : file_(std::move(executor), std::move(path)), current_(read_resolv_conf(file_.path())) {}
 

@@ -32,6 +32,13 @@ ResolvConf parse_resolv_conf(std::string_view text);
 /// A file that is missing or cannot be read has no name servers; the reason is among the complaints.
 ResolvConf read_resolv_conf(const std::string& path);
 
+/// systemd-resolved's own servers, which its stub asks (systemd-resolved.service(8)).
+inline constexpr const char* resolved_servers = "/run/systemd/resolve/resolv.conf";
+
+/// The file to follow when queries must leave by one device: a resolver on this machine cannot be held to it, so where
+/// `path` names only systemd-resolved's stub (127.0.0.53, .54) the servers behind it are asked themselves.
+std::string resolv_conf_for_device(const std::string& path, const std::string& behind_stub = resolved_servers);
+
 /// Follows one resolv.conf. At most one coroutine waits at a time.
 class ResolvWatcher {
 public:

@@ -55,7 +55,10 @@ Result<void> Router::start() {
     if (!facts) return Failure{std::move(facts).error()};
     facts_ = std::move(*facts);
 
-    resolver_ = std::make_unique<dns::ResolvWatcher>(io_.get_executor(), loaded_.config.dns.resolv_file);
+    auto resolv_file = loaded_.config.dns.resolv_file;
+    if (const auto& uplinks = loaded_.config.firewall.uplink; uplinks && !uplinks->empty())
+        resolv_file = dns::resolv_conf_for_device(resolv_file);  // queries are held to the uplink as well
+    resolver_ = std::make_unique<dns::ResolvWatcher>(io_.get_executor(), std::move(resolv_file));
     if (resolver_->error()) logger.warn("RESOLVER {}", to_string(*resolver_->error()));
     take_resolvers();
     if (plan_.segment) {

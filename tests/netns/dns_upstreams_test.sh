@@ -74,3 +74,22 @@ second_server
 back() { guest_asks "c$RANDOM.example.net" | grep -qE 'status: (NXDOMAIN|NOERROR|REFUSED)'; }
 check "the server that came back is used" wait_until 10 back
 stop_vmrouter
+
+step "held to an uplink: a stub on this machine cannot be asked, its servers can"
+# A resolver on 127.0.0.53 that would ask anyone, by whatever way: it must not be asked.
+background host stub dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --bind-interfaces --pid-file= \
+    --listen-address=127.0.0.53 --user=root --address=/example.net/198.51.100.66
+wait_until 10 dig +short +time=1 +tries=1 @127.0.0.53 www.example.net
+echo "nameserver 127.0.0.53" >/etc/resolv.conf
+rm -f /run/resolve/stub.conf
+printf '[firewall]\nuplink = ["eth0"]\n' >>"$LAB/vm.toml"
+start_vmrouter --config "$LAB/vm.toml"
+expect_match "without its servers: SERVFAIL" 'status: SERVFAIL' "$(guest_asks www.example.net)"
+expect_below "... at once" 500 "$(milliseconds guest_asks www.example.net)"
+stop_vmrouter
+mkdir -p /run/systemd/resolve && echo "nameserver 192.168.1.1" >/run/systemd/resolve/resolv.conf
+start_vmrouter --config "$LAB/vm.toml"
+expect_equal "with them: their answer" 198.51.100.10 "$(guest_asks +short www.example.net)"
+echo "nameserver 198.51.100.54" >/run/systemd/resolve/resolv.conf
+check "... followed" wait_until 1 says 198.51.100.99
+stop_vmrouter

@@ -114,6 +114,20 @@ TEST_CASE("a resolv.conf with thousands of servers or binary rubbish is taken as
     CHECK(read_resolv_conf("/nonexistent/resolv.conf").complaints.size() == 1);
 }
 
+TEST_CASE("where queries must leave by a device the servers behind a stub are followed") {
+    Followed f;
+    const auto stub = (f.root / "etc/resolv.conf").string();
+    const auto behind = (f.root / "run/resolve/resolv.conf").string();
+    f.write("etc/resolv.conf", "nameserver 127.0.0.53\n");
+    CHECK(resolv_conf_for_device(stub, behind) == stub);  // nothing is there
+    f.write("run/resolve/resolv.conf", "nameserver 192.168.1.1\n");
+    CHECK(resolv_conf_for_device(stub, behind) == behind);
+    f.write("etc/resolv.conf", "nameserver 192.168.1.9\n");
+    CHECK(resolv_conf_for_device(stub, behind) == stub);
+    f.write("etc/resolv.conf", "nameserver 127.0.0.1\n");  // another resolver of the host: its servers are unknown
+    CHECK(resolv_conf_for_device(stub, behind) == stub);
+}
+
 TEST_CASE("a change of resolv.conf is noticed however it is made") {
     Followed f;
     f.write("etc/resolv.conf", "nameserver 10.0.0.1\n");
