@@ -14,6 +14,7 @@
 
 #include "dns/blocklist.hpp"
 #include "dns/cache.hpp"
+#include "dns/hosts.hpp"
 #include "dns/message.hpp"
 #include "dns/name_map.hpp"
 #include "dns/prefix_set.hpp"
@@ -36,15 +37,6 @@ public:
     /// change.
     [[nodiscard]] virtual std::string_view name_of(Ipv4 address) const = 0;
 };
-
-/// A name that the administrator gave, in `records` or in a hosts file. Several may share a name.
-struct HostRecord {
-    Name name;
-    std::variant<Ipv4, Ipv6> address;
-};
-
-/// `names` with `address`, in hosts(5) form, comments and all. Lines that make no sense are skipped and counted.
-std::vector<HostRecord> parse_hosts(std::string_view text, std::size_t* bad_lines = nullptr);
 
 /// Split DNS: this domain and everything under it is asked elsewhere, and nowhere else.
 struct Route {
