@@ -63,7 +63,7 @@ std::optional<HardwareAddress> HardwareAddress::parse(std::string_view text) {
 }
 
 std::string to_string(const HardwareAddress& address) {
-    const std::string hex = to_hex(address.view());
+    std::string hex = to_hex(address.view());
     if (address.type == HardwareAddress::ethernet && !address.empty()) return hex;
     return to_hex(Bytes{&address.type, 1}) + "-" + hex;
 }

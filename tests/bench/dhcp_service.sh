@@ -13,7 +13,7 @@ ip link set near up && ip link set far up
 
 ticks() { awk -v f="$1" '{ print $f }' "/proc/$server/stat"; }
 start() { "$@" 2>>"$scratch/errors" & server=$!; sleep 0.5; }
-stop() { kill "$server"; wait "$server" 2>/dev/null; rm -rf "$scratch"/*; }
+stop() { kill "$server"; wait "$server" 2>/dev/null; rm -rf "${scratch:?}"/*; }
 measure() { # TITLE COUNT GUESTS WINDOW
     "$bench" load "$3" "$3" 16 >/dev/null # everybody is known from here on
     local user system

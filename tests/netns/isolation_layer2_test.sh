@@ -22,7 +22,7 @@ guests() { # static or by DHCP
         in_node "g$number" ping -c1 -W1 192.168.100.1 >/dev/null || true
     done
 }
-attacker=52:54:00:00:00:01 victim=52:54:00:00:00:02
+victim=52:54:00:00:00:02
 
 # Each attack: where it would arrive, what it is, and the frame. Sent plain, and with tags around it.
 attacks() { # WITNESS(NODE HOW TEXT) [further keys]
