@@ -52,11 +52,13 @@ Engine::Engine(asio::any_io_executor executor, Random& random)
 Engine::~Engine() = default;
 
 void Engine::wait() {
-    epoll_.async_wait(asio::posix::stream_descriptor::wait_read, [this](const asio::error_code& error) {
-        if (error) return;
-        poll();
-        wait();
-    });
+    // What has happened completes without an error even when we are destroyed before the loop gets to it.
+    epoll_.async_wait(asio::posix::stream_descriptor::wait_read,
+                      [this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+                          if (error || alive.expired()) return;
+                          poll();
+                          wait();
+                      });
 }
 
 /// One round over the sockets that have something; the loop gets its turn in between.
@@ -98,7 +100,6 @@ void Engine::note(std::unique_ptr<Attempt> attempt, Ending ending, Bytes respons
     if (settling_ || settle_posted_) return;
     settle_posted_ = true;  // ended inside a send, perhaps: then nobody else would look
     soon_.expires_after(std::chrono::seconds{0});
-    // A timer that has run out completes without an error even when it is destroyed before the loop gets to it.
     soon_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
         if (error || alive.expired()) return;
         settle_posted_ = false;

@@ -44,8 +44,9 @@ void Wheel::arm(std::int64_t due) {
     if (armed_ != 0 && armed_ <= due) return;
     armed_ = due;
     timer_.expires_at(start_ + due * tick);
-    timer_.async_wait([this](const asio::error_code& error) {
-        if (!error) turn();
+    // A timer that has run out completes without an error even when it is destroyed before the loop gets to it.
+    timer_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+        if (!error && !alive.expired()) turn();
     });
 }
 

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 
 namespace vmrouter::dns {
 
@@ -71,6 +72,7 @@ private:
     [[nodiscard]] std::int64_t next_due() const;
 
     asio::steady_timer timer_;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< for what is queued in the loop when we go
     Instant start_;
     std::int64_t turned_ = 0;  ///< everything due at or before this tick has been called
     std::int64_t armed_ = 0;   ///< tick at which the timer fires; 0: not armed
