@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <map>
+#include <set>
 
 #include "tests/support/scripted_upstream.hpp"
 
@@ -535,6 +536,27 @@ TEST_CASE("queries on one TCP connection are answered as they are ready") {
     CHECK(id(lab.answer(stream)) == 2);
     CHECK(id(lab.answer(stream)) == 1);
     REQUIRE(lab.run_until([&] { return !stream.receive() && stream.closed; }, 1000ms));
+}
+
+TEST_CASE("more queries than a connection may have out are answered one after the other") {
+    Lab lab;
+    lab.config.tcp.pipelined = 16;
+    lab.server().be_slow(20ms);
+    lab.start();
+    Stream stream{lab.port};
+    Packet all;
+    for (int i = 0; i < 60; ++i) {
+        const auto one =
+            framed(make_query({.name = "n" + std::to_string(i) + ".example", .id = static_cast<std::uint16_t>(i)}));
+        all.insert(all.end(), one.begin(), one.end());
+    }
+    stream.send(all);
+    lab.run_until([&] { return lab.server().questions > 0; });
+    CHECK(lab.server().questions <= 16);
+    std::set<int> seen;
+    for (int i = 0; i < 60; ++i) seen.insert(id(lab.answer(stream, 1000ms)));
+    CHECK(seen.size() == 60);
+    CHECK(!seen.contains(-1));
 }
 
 TEST_CASE("a query may come in single bytes") {
