@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "firewall/ruleset.hpp"
+#include "firewall/sets.hpp"
 #include "src/base/text.hpp"
 
 namespace vmrouter::firewall {
@@ -37,6 +38,61 @@ Result<json> parse(const Result<std::string>& text) {
     return parsed;
 }
 
+/// An element of a listing in the words of sets.cpp, less what only one side says: quotes, and /32 of single addresses.
+std::string words(const json& element) {
+    if (element.is_string()) return element.get<std::string>();
+    if (element.is_number()) return std::to_string(element.get<std::uint64_t>());
+    std::string text;
+    if (element.is_array()) {  // of a map: key and value
+        for (const auto& part : element) text += (text.empty() ? "" : " : ") + words(part);
+    } else if (const auto concat = element.find("concat"); concat != element.end()) {
+        for (const auto& part : *concat) text += (text.empty() ? "" : " . ") + words(part);
+    } else if (const auto prefix = element.find("prefix"); prefix != element.end()) {
+        text = words(prefix->value("addr", json())) + "/" + words(prefix->value("len", json()));
+    } else if (const auto elem = element.find("elem"); elem != element.end()) {
+        text = words(elem->value("val", json()));
+    }
+    return text;
+}
+
+std::string plain(std::string element) {
+    std::erase(element, '"');
+    for (const std::string_view whole : {"/32", "/128"}) {
+        if (element.size() > whole.size() && element.compare(element.size() - whole.size(), whole.size(), whole) == 0)
+            element.resize(element.size() - whole.size());
+    }
+    return element;
+}
+
+bool same_elements(const json& listing, const std::string& table, const std::string& family,
+                   const std::vector<Set>& sets) {
+    std::map<std::string, std::vector<std::string>> found;
+    for (const char* kind : {"set", "map"}) {
+        for (const auto& object : objects(listing, kind, table)) {
+            if (object.value("family", std::string{}) != family) continue;
+            auto& elements = found[object.value("name", std::string{})];
+            for (const auto& element : object.value("elem", json::array())) elements.push_back(plain(words(element)));
+            std::sort(elements.begin(), elements.end());
+        }
+    }
+    return std::all_of(sets.begin(), sets.end(), [&](const Set& set) {
+        if (set.options.find("timeout") != std::string_view::npos) return true;
+        std::vector<std::string> wanted;
+        for (const auto& element : set.elements) wanted.push_back(plain(element));
+        std::sort(wanted.begin(), wanted.end());
+        return found[std::string(set.name)] == wanted;
+    });
+}
+
+/// Which tables a policy has.
+std::vector<std::pair<std::string, bool>> families(const Policy& policy) {
+    const bool segment = policy.segment.has_value();
+    return {{"inet", true},
+            {"bridge", segment && policy.segment->mode == Mode::Bridge},
+            {"arp", segment},
+            {"netdev", segment && policy.segment->ingress_guard}};
+}
+
 std::chrono::milliseconds left(Monotonic until, Monotonic now) {
     return std::chrono::ceil<std::chrono::milliseconds>(until - now);
 }
@@ -51,6 +107,7 @@ Result<void> Live::apply(const Policy& policy, Monotonic now) {
     }
     if (auto done = nft_.run(text); !done) return done;
     remember(policy);
+    rules_ = kernel_rules();
     return {};
 }
 
@@ -137,6 +194,30 @@ Result<void> Live::admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic
         entry = std::max(entry, until);
     }
     return {};
+}
+
+Result<bool> Live::in_force() {
+    const auto wanted = policy();
+    if (!wanted || rules_.empty() || kernel_rules() != rules_) return false;
+    const auto listing = parse(nft_.list("list ruleset"));
+    if (!listing) return Failure{listing.error()};
+    const std::string table = table_name(wanted->instance);
+    if (!same_elements(*listing, table, "inet", inet_sets(*wanted))) return false;
+    if (!wanted->segment) return true;
+    if (!same_elements(*listing, table, "arp", arp_sets(*wanted))) return false;
+    return wanted->segment->mode != Mode::Bridge || same_elements(*listing, table, "bridge", bridge_sets(*wanted));
+}
+
+/// Our tables as nft lists them; empty when one of them is missing.
+std::string Live::kernel_rules() {
+    std::string all;
+    for (const auto& [family, wanted] : families(*policy_)) {
+        if (!wanted) continue;
+        const auto text = nft_.list_rules("list table " + family + " " + table_name(policy_->instance));
+        if (!text) return {};
+        all += *text;
+    }
+    return all;
 }
 
 std::optional<Policy> Live::policy() const {

@@ -47,6 +47,10 @@ public:
     /// is longer. Call it before the answer leaves. An error when the set is full.
     Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now);
 
+    /// Whether the kernel still has what we gave it: the same rules, word by word, and the same elements (names of
+    /// allow_domains excepted, which run out by themselves). False before the first apply().
+    Result<bool> in_force();
+
     /// The policy in force, bindings included; nothing before the first apply().
     [[nodiscard]] std::optional<Policy> policy() const;
     /// Our named counters by name; equal ones of several tables are added up.
@@ -55,6 +59,7 @@ public:
 private:
     [[nodiscard]] std::string admitted(Monotonic now);
     void remember(const Policy& policy);
+    [[nodiscard]] std::string kernel_rules();
     [[nodiscard]] bool owned_by_others(Ipv4 address, const MacAddress& mac) const;
     void change(std::vector<ElementChange>& changes, ElementChange::Action action, std::string_view set,
                 const std::vector<std::uint8_t>& key) const;
@@ -64,6 +69,7 @@ private:
     Result<void> write(const std::vector<ElementChange>& changes);
 
     Nft& nft_;
+    std::string rules_;                                              ///< as nft lists them, right after apply()
     std::optional<Policy> policy_;                                   ///< without its bindings, which are here:
     std::map<std::pair<Ipv4, MacAddress>, std::string> bindings_;    ///< to the port
     std::map<MacAddress, std::map<std::string, std::size_t>> pins_;  ///< how many bindings name this port
@@ -71,8 +77,8 @@ private:
     ElementWriter writer_;
 };
 
-/// Whether all tables, chains and rules of `policy` are in the kernel: what `status` reads back. Set elements are not
-/// compared.
+/// Whether all tables and chains of `policy` are in the kernel, with as many rules as they should have; for a process
+/// that did not apply it itself (Live::in_force() knows more).
 Result<bool> in_force(Nft& nft, const Policy& policy);
 
 }  // namespace vmrouter::firewall

@@ -93,7 +93,15 @@ Result<void> Nft::run(const std::string& text) {
 }
 
 Result<std::string> Nft::list(const std::string& command) {
-    nft_ctx_output_set_flags(context_.get(), NFT_CTX_OUTPUT_JSON);
+    return output(command, NFT_CTX_OUTPUT_JSON);
+}
+
+Result<std::string> Nft::list_rules(const std::string& command) {
+    return output(command, NFT_CTX_OUTPUT_STATELESS | NFT_CTX_OUTPUT_TERSE);
+}
+
+Result<std::string> Nft::output(const std::string& command, unsigned int flags) {
+    nft_ctx_output_set_flags(context_.get(), flags);
     const int result = nft_run_cmd_from_buffer(context_.get(), command.c_str());
     nft_ctx_output_set_flags(context_.get(), 0);
     if (result != 0) return Failure{failure(context_.get(), "<cmdline>")};

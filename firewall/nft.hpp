@@ -20,12 +20,16 @@ public:
     Result<void> run(const std::string& text);
     /// The output of a listing command as JSON text ("list counters table inet x").
     Result<std::string> list(const std::string& command);
+    /// The output of a listing command as nft's text, without counters and the elements of sets: equal texts are equal
+    /// rules.
+    Result<std::string> list_rules(const std::string& command);
 
 private:
     struct Free {
         void operator()(nft_ctx* context) const;
     };
     explicit Nft(nft_ctx* context) : context_(context) {}
+    Result<std::string> output(const std::string& command, unsigned int flags);
 
     std::unique_ptr<nft_ctx, Free> context_;
 };

@@ -496,7 +496,7 @@ Result<void> LocalPrivileged::follow(const firewall::Policy& policy, const std::
 Result<std::vector<std::string>> LocalPrivileged::repair() {
     std::vector<std::string> mended;
     if (!changes_) return mended;
-    auto stands = firewall::in_force(nft_, plan_.policy);
+    auto stands = live_.in_force();
     if (!stands || !*stands) {
         if (auto repaired = live_.repair(clock_.monotonic()); !repaired) return Failure{std::move(repaired).error()};
         mended.push_back("the firewall table " + firewall::table_name(plan_.instance));
@@ -524,7 +524,7 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
 
 std::vector<HealthItem> LocalPrivileged::health() {
     std::vector<HealthItem> items;
-    const auto stands = firewall::in_force(nft_, plan_.policy);
+    const auto stands = live_.in_force();
     items.push_back({"firewall table " + firewall::table_name(plan_.instance), stands && *stands,
                      stands ? "" : to_string(stands.error())});
     if (!plan_.segment) return items;

@@ -46,14 +46,36 @@ TEST_CASE("The kernel takes every golden rule set and replaces it by itself") {
     }
 }
 
-TEST_CASE("A rule that is missing is noticed by reading back") {
-    with_nft([](Findings& found, Nft& nft) {
-        Live live(nft);
-        found.succeeded(live.apply(bridge_policy(), start), "apply");
-        shell("nft flush chain inet vmrouter_virbr10 vm_to_host");
-        const auto complete = in_force(nft, bridge_policy());
-        found.expect(complete && !*complete, "an empty chain passes for a full one");
-    });
+TEST_CASE("Whatever somebody changes in our tables is noticed by reading back") {
+    for (const auto& [name, policy] : golden_policies()) {
+        with_nft([&, &name = name, &policy = policy](Findings& found, Nft& nft) {
+            shell("ip link add enp6s0 type veth peer name enp6s0p");
+            Live live(nft);
+            found.succeeded(live.apply(policy, start), "apply");
+            const auto complete = live.in_force();
+            found.expect(complete && *complete, name + ": what we gave is not what is there");
+        });
+    }
+    for (const char* change :
+         {"delete table inet vmrouter_virbr10", "delete table bridge vmrouter_virbr10",
+          "delete table arp vmrouter_virbr10", "flush chain inet vmrouter_virbr10 vm_to_host",
+          "insert rule inet vmrouter_virbr10 vm_from_guest accept",
+          "delete element inet vmrouter_virbr10 vm_lan { 10.0.0.0/24 }",
+          "add element inet vmrouter_virbr10 vm_published { 192.168.100.9 . tcp . 22 }",
+          "delete element bridge vmrouter_virbr10 vm_ports { vnet1 }",
+          "delete element arp vmrouter_virbr10 vm_bound { 52:54:00:00:00:0a . 192.168.100.10 }",
+          "add chain inet vmrouter_virbr10 vm_early { type filter hook forward priority -200; }"}) {
+        with_nft([&](Findings& found, Nft& nft) {
+            Live live(nft);
+            found.succeeded(live.apply(bridge_policy(), start), "apply");
+            found.expect(shell("nft '" + std::string(change) + "'") == 0, change);
+            const auto complete = live.in_force();
+            found.expect(complete && !*complete, "not noticed: " + std::string(change));
+            found.succeeded(live.repair(start), "repair");
+            const auto repaired = live.in_force();
+            found.expect(repaired && *repaired, "not repaired: " + std::string(change));
+        });
+    }
 }
 
 TEST_CASE("Rules that the kernel refuses leave the old ones in force") {
