@@ -57,7 +57,8 @@ struct Exception {
 };
 
 /// An interface that leads to the internet. With a gateway, only what goes through that gateway is the internet;
-/// without one (a tunnel) everything that the interface takes is.
+/// without one (a tunnel) everything that the interface takes is. For IPv6, which only user-mode guests have, the same
+/// by gateway6; an uplink with gateway6 alone is one for IPv6 only.
 struct Uplink {
     std::string name;
     std::optional<Ipv4> gateway;

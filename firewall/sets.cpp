@@ -80,13 +80,9 @@ Set bound_set(const Policy& policy) {
     return {"vm_bound", "ether_addr . ipv4_addr", {}, "who they are leased or reserved to", bound(policy)};
 }
 
-/// An uplink known by an IPv6 gateway alone is one for IPv6 only, and the other way round; a tunnel has neither and is
-/// one for both.
+/// An uplink that is known by its IPv6 gateway alone is one for IPv6 only.
 bool leads_to_ipv4(const Uplink& uplink) {
     return uplink.gateway || !uplink.gateway6;
-}
-bool leads_to_ipv6(const Uplink& uplink) {
-    return uplink.gateway6 || !uplink.gateway;
 }
 
 void add_uplinks(std::vector<Set>& sets, const Policy& policy) {
@@ -106,7 +102,7 @@ void add_uplinks(std::vector<Set>& sets, const Policy& policy) {
 
 void add_uplinks6(std::vector<Set>& sets, const Policy& policy) {
     sets.push_back({"vm_uplinks6", "ifname", {}, "the same for IPv6", each(policy.uplinks, [](const Uplink& u) {
-                        return leads_to_ipv6(u) ? quoted(u.name) : std::string{};
+                        return quoted(u.name);
                     })});
     sets.push_back({"vm_gatewayed6", "ifname", {}, {}, each(policy.uplinks, [](const Uplink& u) {
                         return u.gateway6 ? quoted(u.name) : std::string{};

@@ -49,12 +49,13 @@ TEST_CASE("IPv6 prefixes inside others are left out too") {
     CHECK(contents(inet_sets(policy), "vm_lan6") == before);  // fd12::/32 lies in fc00::/7
 }
 
-TEST_CASE("An uplink with one gateway leads to that family only and a tunnel to both") {
+TEST_CASE("An uplink known by its IPv6 gateway alone is none for IPv4") {
     auto policy = usermode_policy();
     policy.uplinks = {{"four", ip("10.0.0.1"), {}}, {"six", {}, Ipv6::parse("fe80::1")}, {"tun0", {}, {}}};
     const auto sets = inet_sets(policy);
     CHECK(contents(sets, "vm_uplinks") == Elements{"\"four\"", "\"tun0\""});
-    CHECK(contents(sets, "vm_uplinks6") == Elements{"\"six\"", "\"tun0\""});
+    CHECK(contents(sets, "vm_uplinks6") == Elements{"\"four\"", "\"six\"", "\"tun0\""});
+    CHECK(contents(sets, "vm_gatewayed6") == Elements{"\"six\""});
     CHECK(contents(sets, "vm_gatewayed") == Elements{"\"four\""});
 }
 
