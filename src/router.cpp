@@ -310,7 +310,7 @@ asio::awaitable<void> Router::watch_links() {
                 logger.info("PORT {} left {}", event.link.name, plan_.segment->name);
             }
         }
-        if (events.rules || events.overrun) repair_soon();
+        if (events.rules || events.settings || events.addresses6 || events.overrun) repair_soon();
     }
 }
 

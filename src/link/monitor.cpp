@@ -63,6 +63,10 @@ void note(Events& events, const nlmsghdr& message) {
         case RTM_DELRULE:
             events.rules = true;
             break;
+        case RTM_NEWNETCONF:
+        case RTM_DELNETCONF:
+            events.settings = true;
+            break;
         case NLMSG_OVERRUN:
             events.overrun = true;
             break;
@@ -83,7 +87,7 @@ void note_all(Events& events, std::array<char, kBufferSize>& buffer, std::size_t
 }  // namespace
 
 bool Events::empty() const {
-    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !rules;
+    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !rules && !settings;
 }
 
 bool Events::networks_changed() const {
@@ -101,8 +105,8 @@ Result<FileDescriptor> open_event_socket() {
     const void* bytes = &address;
     if (bind(socket.get(), static_cast<const sockaddr*>(bytes), sizeof address) != 0)
         return Failure{system_error("cannot follow the kernel's links", errno, "netlink")};
-    for (const int group :
-         {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV4_RULE}) {
+    for (const int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
+                            RTNLGRP_IPV4_RULE, RTNLGRP_IPV4_NETCONF}) {
         if (setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
             return Failure{system_error("cannot follow the kernel's links", errno, "netlink")};
     }

@@ -88,6 +88,22 @@ TEST_CASE("an ipv6 address alone changes no ipv4 network") {
     CHECK_FALSE(events.empty());
 }
 
+TEST_CASE("a changed setting is told") {
+    IN_NAMESPACE;
+    REQUIRE(run("ip link add eth0 type veth peer name q0"));
+    asio::io_context io;
+    auto socket = open_event_socket();
+    REQUIRE(socket);
+    Monitor monitor(io, std::move(*socket));
+    for (const auto* change : {"forwarding=1", "forwarding=0", "rp_filter=2"}) {
+        INFO(change);
+        REQUIRE(run("sysctl -qw net.ipv4.conf.eth0." + std::string(change)));
+        const auto events = monitor.drain();
+        CHECK(events.settings);
+        CHECK_FALSE(events.networks_changed());
+    }
+}
+
 TEST_CASE("states of one link are merged but a new one of the same name is not") {
     IN_NAMESPACE;
     asio::io_context io;
