@@ -36,6 +36,9 @@ guest_delete g1
 stop_control
 
 step "a guest's session with a service, from before vmrouter"
+# Connections are tracked already, so the sessions count as established.
+nft 'table ip tracker { chain i { type filter hook input priority 0; ct state established counter; }
+    chain o { type filter hook output priority 0; ct state established counter; }; }'
 ip link add virbr10 type bridge forward_delay 0 # an existing bridge: adopted
 ip addr add 192.168.100.1/24 dev virbr10
 ip link set virbr10 up

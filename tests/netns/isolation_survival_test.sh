@@ -1,0 +1,101 @@
+#!/bin/bash
+# The rules outlive the program, and the program outlives what others do to the rules. While nobody repairs them, the dead
+# man's switch (routing rules that bite when nothing marks packets) keeps the LAN shut.
+#
+#   the whole network of lib.sh, virbr10 with g1 192.168.100.11
+. "$(dirname "$0")/lib.sh"
+
+topology_bridge
+nft 'table inet somebody { set s { type ipv4_addr; elements = { 192.0.2.1 }; }; chain c { type filter hook forward priority 50; counter; }; }'
+others() { nft list table inet somebody | sed 's/packets.*//'; }
+others >"$LAB/others"
+cat >"$LAB/vm.toml" <<'TOML'
+[network]
+bridge = "virbr10"
+address = "192.168.100.1/24"
+[[dhcp.host]]
+mac = "52:54:00:00:00:01"
+address = "192.168.100.11"
+name = "web"
+[[firewall.forward]]
+listen = "tcp/0.0.0.0:2222"
+guest = "web"
+port = 22
+TOML
+start_vmrouter --config "$LAB/vm.toml"
+guest_add g1
+guest_static g1 192.168.100.11/24 192.168.100.1
+serve g1 tcp/22
+count() { nft -j list ruleset | python3 -c 'import json, sys
+print(sum(1 for o in json.load(sys.stdin)["nftables"] if o.get("rule", {}).get("table") == "vmrouter_virbr10"))'; }
+complete() { [ "$(count)" = "$1" ]; }
+rules=$(count)
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_reach g1 tcp inet 198.51.100.10 80
+
+step "killed: the rules stay"
+stop_vmrouter KILL
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_refused g1 tcp office 203.0.113.50 22
+expect_refused g1 tcp host 192.168.1.2 22
+expect_reach g1 tcp inet 198.51.100.10 80
+start_vmrouter --config "$LAB/vm.toml"
+expect_equal "the next start has the same rules" "$rules" "$(count)"
+expect_reach g1 tcp inet 198.51.100.10 80
+
+step "somebody flushes everything, and vmrouter is stopped: the dead man's switch"
+for filter in 0 1 2; do
+    sysctl -qw net.ipv4.conf.all.rp_filter=$filter net.ipv4.conf.eth0.rp_filter=$filter
+    expect_reach g1 tcp inet 198.51.100.10 80
+    expect_reach lan tcp g1 192.168.1.2 2222
+    kill -STOP "$VMROUTER_PID"
+    nft flush ruleset
+    expect_blocked g1 tcp lan 192.168.1.50 22
+    expect_blocked g1 udp lan 192.168.1.50 137
+    expect_blocked g1 tcp office 203.0.113.50 22
+    expect_reach g1 tcp host 192.168.1.2 22 # the control: nothing else stops it now
+    in_node g1 python3 -I "$LAB/repo/tests/netns/session.py" 192.168.1.2 22 >"$LAB/gap.log" 2>&1 &
+    gap=$!
+    wait_until 5 grep -q heard "$LAB/gap.log"
+    kill -CONT "$VMROUTER_PID"
+    check "rp_filter $filter: repaired within a second" wait_until 1 complete "$rules"
+    check "what began in the gap is cut" wait_until 5 grep -q cut "$LAB/gap.log"
+    wait $gap || true
+    expect_refused g1 tcp lan 192.168.1.50 22
+    expect_refused g1 tcp host 192.168.1.2 22
+done
+nft -f "$LAB/others"
+
+step "somebody changes a part"
+repaired() { # TEXT COMMAND...: it changes something of ours
+    local text=$1
+    shift
+    "$@"
+    if wait_until 2 restored; then ok "$text is repaired"; else fail "$text is not repaired"; fi
+}
+stable() {
+    local family
+    for family in inet bridge arp; do nft -s list table $family vmrouter_virbr10; done 2>&1 |
+        grep -vE 'limit rate|ct count|expires|52:54' # what packets put there
+    ip rule | grep '^100:' | sort
+    sysctl net.ipv4.conf.virbr10.arp_ignore net.ipv4.conf.virbr10.forwarding net.ipv4.conf.eth0.forwarding \
+        net.ipv6.conf.virbr10.disable_ipv6
+}
+stable >"$LAB/wanted"
+restored() { stable | cmp -s - "$LAB/wanted"; }
+repaired "a deleted table" nft delete table inet vmrouter_virbr10
+repaired "a deleted bridge table" nft delete table bridge vmrouter_virbr10
+repaired "a flushed chain" nft flush chain inet vmrouter_virbr10 vm_from_guest
+repaired "an added rule" nft insert rule inet vmrouter_virbr10 vm_from_guest accept
+repaired "a set element" nft delete element inet vmrouter_virbr10 vm_lan '{ 203.0.113.0/24 }'
+repaired "a port" nft delete element bridge vmrouter_virbr10 vm_ports '{ "vnet1" }'
+# shellcheck disable=SC2046
+repaired "a routing rule" ip rule del $(ip rule | awk '/^100:/ { $1 = ""; print "priority 100" $0; exit }' | sed 's/from all//')
+repaired "forwarding" sysctl -qw net.ipv4.conf.eth0.forwarding=0
+repaired "disable_ipv6" sysctl -qw net.ipv6.conf.virbr10.disable_ipv6=0
+expect_equal "the tables of others are as they were" "$(cat "$LAB/others")" "$(others)"
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_reach g1 tcp inet 198.51.100.10 80
+stop_vmrouter
+expect_equal "nothing of ours is left" "" "$(nft list ruleset | grep vmrouter || true)"
+expect_equal "the tables of others are as they were" "$(cat "$LAB/others")" "$(others)"
