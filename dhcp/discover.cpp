@@ -27,12 +27,12 @@ bool was_held_by_client(const Exchange& exchange, Ipv4 address) {
 }
 
 std::optional<Candidate> candidate(const Exchange& exchange, Decision& decision, const std::optional<Ipv4>& except) {
-    const auto& [leases, config, reservations, message, context, now, host, held, bound, offer] = exchange;
+    const HostEntry* host = exchange.host;
     switch (reserved_address(exchange, except)) {
         case ReservedAddress::None:
             break;
         case ReservedAddress::Available: {
-            const Lease* entry = leases.find(*host->address);
+            const Lease* entry = exchange.leases.find(*host->address);
             const bool leased = entry != nullptr && entry->state == LeaseState::Bound;
             return Candidate{*host->address, leased || was_held_by_client(exchange, *host->address)};
         }
@@ -42,12 +42,14 @@ std::optional<Candidate> candidate(const Exchange& exchange, Decision& decision,
                      host->where + ") now: somebody else uses it; it gets another one");
     }
     const auto still_right = [&](const Lease* lease) {
-        return lease != nullptr && lease->address != except && usable(config, reservations, lease->address);
+        return lease != nullptr && lease->address != except &&
+               usable(exchange.config, exchange.reservations, lease->address);
     };
-    if (still_right(bound)) return Candidate{bound->address, true};
-    if (still_right(offer)) return Candidate{offer->address, was_held_by_client(exchange, offer->address)};
-    const auto address =
-        choose_free(leases, config, reservations, message.chaddr, message.client_id(), message.requested_address());
+    if (still_right(exchange.bound)) return Candidate{exchange.bound->address, true};
+    if (still_right(exchange.offer))
+        return Candidate{exchange.offer->address, was_held_by_client(exchange, exchange.offer->address)};
+    const auto address = choose_free(exchange.leases, exchange.config, exchange.reservations, exchange.message.chaddr,
+                                     exchange.message.client_id(), exchange.message.requested_address());
     if (!address) return std::nullopt;
     return Candidate{*address, was_held_by_client(exchange, *address)};
 }

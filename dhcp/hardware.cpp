@@ -34,7 +34,7 @@ HardwareAddress::HardwareAddress(const MacAddress& mac) : length(6) {
 }
 
 HardwareAddress::HardwareAddress(std::uint8_t hardware_type, Bytes address)
-    : type(hardware_type), length(static_cast<std::uint8_t>(std::min<std::size_t>(address.size(), bytes.size()))) {
+    : type(hardware_type), length(static_cast<std::uint8_t>(std::min(address.size(), most))) {
     std::copy_n(address.begin(), length, bytes.begin());
 }
 

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -17,10 +18,11 @@ namespace vmrouter::dhcp {
 /// bytes past `length` are zero.
 struct HardwareAddress {
     static constexpr std::uint8_t ethernet = 1;
+    static constexpr std::size_t most = 16;  ///< bytes
 
     std::uint8_t type = ethernet;
     std::uint8_t length = 0;
-    std::array<std::uint8_t, 16> bytes{};
+    std::array<std::uint8_t, most> bytes{};
 
     HardwareAddress() = default;
     explicit HardwareAddress(const MacAddress& mac);

@@ -186,6 +186,9 @@ private:
         if (!rest_legal)
             return fail("\"" + escape(text) + "\" is neither a host name nor anything else that a line can hold",
                         "host names are letters, digits and inner '-' or '_'");
+        if (looks_like_mac(*name) || lease_time(*name, where_) || equal_ignoring_case(*name, "ignore"))
+            return fail("the host part of \"" + escape(text) + "\" is \"" + *name + "\", which is no name by itself",
+                        "choose a name that does not read as a lease time, a hardware address or a keyword");
         if (!entry_.name.empty())
             return fail("a second host name, \"" + escape(text) + "\" after \"" + entry_.name + "\"",
                         "a line holds one name");

@@ -19,6 +19,12 @@ Bytes as_bytes(std::string_view text) {
     return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
+std::vector<const Lease*> bound_first(std::vector<const Lease*> leases) {
+    std::stable_partition(leases.begin(), leases.end(),
+                          [](const Lease* lease) { return lease->state == LeaseState::Bound; });
+    return leases;
+}
+
 }  // namespace
 
 std::string_view to_string(LeaseState state) {
@@ -222,8 +228,7 @@ std::vector<const Lease*> LeaseTable::by_hardware(const HardwareAddress& hardwar
     for (auto* node = index.first(state_->key(hardware)); node != nullptr && found.size() < count;
          node = index.next(*node))
         if (node->lease.hardware == hardware) found.push_back(&node->lease);
-    std::ranges::stable_partition(found, [](const Lease* lease) { return lease->state == LeaseState::Bound; });
-    return found;
+    return bound_first(std::move(found));
 }
 
 std::vector<const Lease*> LeaseTable::by_client_id(Bytes client_id, std::size_t count) const {
@@ -233,8 +238,7 @@ std::vector<const Lease*> LeaseTable::by_client_id(Bytes client_id, std::size_t 
     for (auto* node = index.first(state_->key(client_id)); node != nullptr && found.size() < count;
          node = index.next(*node))
         if (std::ranges::equal(node->lease.client_id, client_id)) found.push_back(&node->lease);
-    std::ranges::stable_partition(found, [](const Lease* lease) { return lease->state == LeaseState::Bound; });
-    return found;
+    return bound_first(std::move(found));
 }
 
 const Lease* LeaseTable::by_name(std::string_view name) const {

@@ -115,6 +115,9 @@ TEST_CASE("What dnsmasq misreads in silence is an error that says what to write"
     CHECK(has(problem("52:54:00:00:00"), "is not a hardware address"));
     CHECK(has(problem("52:54:00:00:00:0g"), "is not a hardware address"));
     CHECK(has(problem("52:54:00:00:00:01,,web"), "an empty field"));
+    for (const auto* text :
+         {"192.168.77.5W00", "12h.example", "ignore.example", "infinite.example", "525400ee0008.example"})
+        CHECK(has(problem("52:54:00:00:00:01," + std::string(text)), "which is no name by itself"));
     CHECK(has(problem("web,192.168.100.10"), "any guest could claim it by its name"));
     CHECK(has(problem("52:54:00:00:00:01,\"web"), "a double quote is not closed"));
 }

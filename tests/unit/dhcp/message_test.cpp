@@ -252,6 +252,12 @@ TEST_CASE("Option 82 comes last and is never left out") {
     const auto result = serialize(message, Room{300});
     CHECK(result.left_out == std::vector<std::uint8_t>{60});
     CHECK(codes(parse(result.bytes)->options) == std::vector<std::uint8_t>{53, 82});
+    Message behind = with_options();
+    behind.options.add(60, std::vector<std::uint8_t>(300 - 236 - 4 - 1 - 3 - 2 - 8, 'a'));
+    behind.options.add(option::relay_agent, from_hex("0104 00000001"));
+    CHECK(serialize(behind, Room{300}).left_out.empty());
+    CHECK(serialize(behind, Room{300}).bytes.size() == 300);
+    CHECK(parse(serialize(behind, Room{300}).bytes).value() == behind);
     const auto roomy = serialize(message, Room{548});
     CHECK(codes(parse(roomy.bytes)->options) == std::vector<std::uint8_t>{53, 60, 82});
 }
