@@ -11,6 +11,8 @@
 namespace vmrouter::dhcp {
 namespace {
 
+constexpr std::size_t most_former = 65536;  // former holders: a hint that is worth some memory, not all of it
+
 bool on_disk(const std::optional<Lease>& lease) {
     return lease && lease->state != LeaseState::Offered;
 }
@@ -77,7 +79,7 @@ bool AppliedChange::durable() const {
 
 struct LeaseTable::State {
     State(Range pool, std::size_t limit_, std::uint64_t seed_)
-        : limit(limit_), seed(seed_), taken(pool), former(limit_, seed_) {}
+        : limit(limit_), seed(seed_), taken(pool), former(std::min(limit_, most_former), seed_) {}
 
     std::size_t limit;
     std::uint64_t seed;
@@ -188,9 +190,10 @@ void LeaseTable::State::remove(LeaseNode& node, Cause cause) {
 
 void LeaseTable::State::record(Cause cause, Ipv4 address, std::optional<Lease> before, std::uint64_t before_version) {
     const LeaseNode* node = find(address);
+    const bool kept = node != nullptr && node->lease.state != LeaseState::Offered;
+    if (!kept && !on_disk(before)) return;  // an offer came or went: most of what happens is not worth a copy
     auto after = node == nullptr ? std::nullopt : std::optional{node->lease};
-    AppliedChange change{cause, address, std::move(before), std::move(after), version, before_version};
-    if (change.durable()) changes.push_back(std::move(change));
+    changes.push_back({cause, address, std::move(before), std::move(after), version, before_version});
 }
 
 LeaseTable::LeaseTable(Range range, std::size_t limit, std::uint64_t seed)

@@ -146,6 +146,27 @@ Options Options::read(std::span<const Bytes> areas) {
     return result;
 }
 
+bool is_text(std::uint8_t code) {
+    // host name, merit dump, domain, root and extensions path, NIS domain, NDS names, NIS+ domain, boot server and
+    // file, time zones, captive portal
+    constexpr std::array<std::uint8_t, 15> codes{option::host_name,
+                                                 14,
+                                                 option::domain_name,
+                                                 17,
+                                                 18,
+                                                 40,
+                                                 64,
+                                                 option::tftp_server,
+                                                 option::boot_file,
+                                                 86,
+                                                 87,
+                                                 100,
+                                                 101,
+                                                 114,
+                                                 160};
+    return std::ranges::find(codes, code) != codes.end();
+}
+
 std::optional<Bytes> suboption(Bytes value, std::uint8_t code) {
     Reader reader(value);
     while (reader.remaining() > 0) {

@@ -4,16 +4,13 @@
 // (RFC 3396) and wherever they were (RFC 2132 section 9.3, option overload). The bytes of all options share one buffer.
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <variant>
 #include <vector>
 
 #include "src/base/ip4.hpp"
-#include "src/base/result.hpp"
 #include "src/base/wire.hpp"
 
 namespace vmrouter::dhcp {
@@ -111,31 +108,16 @@ private:
 /// A sub-option of a value made of code, length and bytes (option 82, RFC 3046); nullopt when absent.
 std::optional<Bytes> suboption(Bytes value, std::uint8_t code);
 
-/// A value from the configuration for an option of any code.
-using OptionValue = std::variant<std::string,                ///< text; for 119 and 121 see encode_option
-                                 std::vector<Ipv4>,          ///< ip
-                                 std::vector<std::uint8_t>,  ///< hex
-                                 std::uint8_t, std::uint16_t, std::uint32_t>;
-
-/// An option to send that the configuration names.
+/// An option to send that the configuration names; its bytes are what the client reads. An empty value means that the
+/// option is never sent, ours of that code included.
 struct ConfiguredOption {
     std::uint8_t code = 0;
     std::vector<std::uint8_t> value;
-    bool is_text = false;  ///< gets a NUL for clients that want one
 
     friend bool operator==(const ConfiguredOption&, const ConfiguredOption&) = default;
 };
 
-/// The bytes of a configured option. Text means names for 119 ("a.example b.example", RFC 3397) and routes for 121 and
-/// 249
-/// ("10.0.0.0/8 via 192.168.100.1, ...", RFC 3442). An empty value means that the option is never sent. Refuses what
-/// the protocol itself owns (0, 1, 50-55, 57-59, 61, 80, 81, 82, 255), more than 1024 bytes, and sizes that RFC 2132
-/// excludes.
-Result<ConfiguredOption> encode_option(std::uint8_t code, const OptionValue& value);
-
-/// RFC 1035 labels without compression, one after the other (RFC 3397); an error for a name that is none.
-Result<std::vector<std::uint8_t>> encode_domain_search(std::string_view names);
-/// RFC 3442; "prefix via router" or "prefix router", separated by commas.
-Result<std::vector<std::uint8_t>> encode_classless_routes(std::string_view routes);
+/// Is the value of this option text (RFC 2132, 2241, 4833, 8910), to which some clients want a NUL appended?
+bool is_text(std::uint8_t code);
 
 }  // namespace vmrouter::dhcp

@@ -48,7 +48,7 @@ public:
     void configured() {
         for (const ConfiguredOption& option : config_.options) {
             if (option.value.empty() || !wanted(option.code)) continue;
-            if (option.is_text)
+            if (is_text(option.code))
                 options_.add_text(option.code,
                                   {reinterpret_cast<const char*>(option.value.data()), option.value.size()},
                                   terminated_);

@@ -326,7 +326,7 @@ dhcp::ServerConfig dhcp_config(const conf::Config& config, const Segment& segmen
     out.mtu = segment.mtu == ethernet_mtu ? std::uint16_t{0} : segment.mtu;
     out.boot_server = config.dhcp.boot_server;
     out.boot_file = config.dhcp.boot_file;
-    for (const auto& option : config.dhcp.options) out.options.push_back({option.code, option.data, false});
+    for (const auto& option : config.dhcp.options) out.options.push_back({option.code, option.data});
     out.refused_names = std::move(refused_names);
     return out;
 }

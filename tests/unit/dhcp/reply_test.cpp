@@ -78,10 +78,11 @@ TEST_CASE("Without a parameter list everything is sent and with one only what it
 
 TEST_CASE("Configured options are sent when asked for and replace or suppress ours") {
     Scene scene;
-    scene.config.options = {
-        encode_option(121, std::string{"10.0.0.0/8 via 192.168.100.1"}).value(),
-        encode_option(6, std::vector{ip("9.9.9.9")}).value(), encode_option(3, std::vector<Ipv4>{}).value(),
-        encode_option(17, std::string{"/srv"}).value(), encode_option(108, std::uint32_t{1800}).value()};
+    scene.config.options = {{121, from_hex("080a c0a86401")},
+                            {6, from_hex("09090909")},
+                            {3, {}},
+                            {17, from_hex("2f737276")},
+                            {108, from_hex("00000708")}};
     const Message message = answer(scene, discover(vm1).bytes(55, {121, 3, 6, 17}));
     CHECK(codes(message) == std::vector<int>{53, 54, 51, 58, 59, 1, 28, 121, 6, 17});
     CHECK(hex(message, 6) == "09090909");
@@ -92,13 +93,14 @@ TEST_CASE("Configured options are sent when asked for and replace or suppress ou
 
 TEST_CASE("A client that terminates its strings gets terminated strings") {
     Scene scene;
-    scene.config.options = {encode_option(17, std::string{"/srv"}).value()};
+    scene.config.options = {{17, from_hex("2f737276")}, {43, from_hex("0102")}};
     const Message plain = answer(scene, discover(vm1).name("a"));
     CHECK(hex(plain, 15) == "766d2e696e7465726e616c");
     CHECK(hex(plain, 17) == "2f737276");
     const Message terminated = answer(scene, discover(vm1).name(std::string_view{"a\0", 2}));
     CHECK(hex(terminated, 15) == "766d2e696e7465726e616c00");
     CHECK(hex(terminated, 17) == "2f73727600");
+    CHECK(hex(terminated, 43) == "0102");
 }
 
 TEST_CASE("The name and the domain name are in the ACK when asked for") {
