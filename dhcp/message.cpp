@@ -73,6 +73,7 @@ struct Layout {
 /// left out is what matters least. Option 82 is set aside beforehand.
 Layout lay_out(const Options& options, std::size_t options_room, bool file_free, bool sname_free) {
     Layout layout;
+    layout.areas.reserve(options.size());
     std::size_t file_room = file_free ? file_size - 1 : 0;  // one byte for each area's end option
     std::size_t sname_room = sname_free ? sname_size - 1 : 0;
     for (std::size_t i = 0; i < options.size(); ++i) {

@@ -78,6 +78,11 @@ public:
     /// Text without the NULs that some clients append.
     [[nodiscard]] std::optional<std::string_view> text(std::uint8_t code) const;
 
+    /// Room for this many options and bytes, so that adding them does not allocate again and again.
+    void reserve(std::size_t options, std::size_t bytes) {
+        slots_.reserve(options);
+        bytes_.reserve(bytes);
+    }
     /// Appends an option that is not there yet; code 0, 52 and 255 are not options and are refused by assertion.
     void add(std::uint8_t code, Bytes value);
     void add_u8(std::uint8_t code, std::uint8_t value);

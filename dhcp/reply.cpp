@@ -109,6 +109,7 @@ void add_parameters(Message& message, const ServerConfig& config, const Message&
 
 Message make_reply(const ServerConfig& config, const Message& request, const Reply& reply) {
     Message message;
+    message.options.reserve(24, 256);
     message.op = Message::reply;
     message.xid = request.xid;
     message.flags = request.flags;
