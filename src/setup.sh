@@ -17,7 +17,7 @@ test_packages=(
     catch2 clang-format clang-tidy shellcheck python3 python3-toml
     iproute2 procps util-linux iputils-ping iputils-arping curl strace tcpdump
     udhcpc isc-dhcp-client dhcpcd-base dnsmasq-base bind9-dnsutils
-    nftables iptables conntrack ethtool socat
+    nftables iptables conntrack ethtool socat dbus-daemon
 )
 
 say() { echo "[$(basename "$0")] $*"; }
