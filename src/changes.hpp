@@ -41,8 +41,8 @@ struct AddedAddress {
     Cidr address;
     friend bool operator==(const AddedAddress&, const AddedAddress&) = default;
 };
-/// An IPv6 address that somebody had set on an interface, and that goes with disable_ipv6; recorded before that sysctl.
-/// Undo: added again.
+/// An IPv6 address of an interface that goes with disable_ipv6; recorded before that sysctl. Undo: added again, a
+/// link-local one in place of the one that the kernel makes then.
 struct RemovedAddress6 {
     std::string link;
     Ipv6 address;

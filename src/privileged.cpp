@@ -336,14 +336,14 @@ void LocalPrivileged::tell_managers() {
     for (const auto& error : managers.obstacles(plan_.segment->name)) logger.warn("MANAGER {}", to_string(error));
 }
 
-/// disable_ipv6 takes the interface's IPv6 addresses away; those that the kernel does not make by itself are recorded.
+/// disable_ipv6 takes the interface's IPv6 addresses away; those that do not come back by themselves are recorded.
 Result<void> LocalPrivileged::record_ipv6(const std::string& name) {
     auto facts = link::read_host_facts(netlink_, name);
     if (!facts) return Failure{std::move(facts).error()};
     const auto* link = facts->find(name);
     for (const auto& one : facts->addresses6) {
         // Those of a router advertisement come back with the next one.
-        if (link == nullptr || one.link != link->index || one.link_local || !one.permanent) continue;
+        if (link == nullptr || one.link != link->index || !one.permanent) continue;
         const RemovedAddress6 change{name, one.local, one.length, one.flags};
         if (auto recorded = changes_->record(change); !recorded) return recorded;
     }

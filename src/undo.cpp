@@ -41,6 +41,21 @@ Result<void> undo(link::Netlink& netlink, const AddedAddress& change) {
     return flush_neighbours(netlink, change.link, change.address);
 }
 
+/// When IPv6 comes back, the kernel makes a link-local address of the MAC of today; a bridge's may have been another
+/// one when the recorded address was made.
+Result<void> undo(link::Netlink& netlink, const RemovedAddress6& change) {
+    if (link::is_link_local(change.address)) {
+        const auto link = find_link(netlink, change.link);
+        if (!link) return Failure{link.error()};
+        if (!*link) return {};
+        const auto made = link::link_local_of((*link)->mac.value_or(MacAddress{}));
+        if (made != change.address) {
+            if (auto removed = remove_address6(netlink, change.link, made, 64); !removed) return removed;
+        }
+    }
+    return add_address6(netlink, change.link, change.address, change.length, change.flags);
+}
+
 Result<void> undo(link::Netlink& netlink, const EnslavedPort& change) {
     const auto ports = link::ports(netlink, change.bridge);
     if (!ports) return Failure{ports.error()};
@@ -85,9 +100,7 @@ Result<void> KernelUndoer::undo(const Change& change) {
         Result<void> operator()(const SetLinkUp& c) { return set_down(self.netlink_, c.name); }
         Result<void> operator()(const SetMtu& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const AddedAddress& c) { return vmrouter::undo(self.netlink_, c); }
-        Result<void> operator()(const RemovedAddress6& c) {
-            return add_address6(self.netlink_, c.link, c.address, c.length, c.flags);
-        }
+        Result<void> operator()(const RemovedAddress6& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const EnslavedPort& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const IsolatedPort& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const SetSysctl& c) { return self.shared_.release_sysctl(c); }

@@ -24,6 +24,17 @@ MessagePointer address_message(int type, int flags, int index, const Cidr& addre
     return message;
 }
 
+MessagePointer address6_message(int type, int flags, int index, const Ipv6& address, std::uint8_t length) {
+    auto message = make_message(type, flags);
+    ifaddrmsg header{};
+    header.ifa_family = AF_INET6;
+    header.ifa_prefixlen = length;
+    header.ifa_index = static_cast<unsigned>(index);
+    put_header(*message, header);
+    nla_put(message.get(), IFA_LOCAL, static_cast<int>(address.bytes.size()), address.bytes.data());
+    return message;
+}
+
 /// RFC 3021: a /31 has no broadcast address.
 bool has_broadcast(const Cidr& address) {
     return address.length <= 30;
@@ -60,17 +71,29 @@ Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& a
                           std::uint32_t flags) {
     const int index = netlink.index_of(link);
     if (index == 0) return {};
-    auto message = make_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-    ifaddrmsg header{};
-    header.ifa_family = AF_INET6;
-    header.ifa_prefixlen = length;
-    header.ifa_index = static_cast<unsigned>(index);
-    put_header(*message, header);
-    nla_put(message.get(), IFA_LOCAL, static_cast<int>(address.bytes.size()), address.bytes.data());
+    auto message = address6_message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, index, address, length);
     nla_put_u32(message.get(), IFA_FLAGS, flags);
     const int code = netlink.send(std::move(message));
     if (code == 0 || code == -NLE_EXIST) return {};
     return Failure{netlink_error("cannot add the address " + to_string(address), code, link)};
+}
+
+Result<void> remove_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length) {
+    const int index = netlink.index_of(link);
+    if (index == 0) return {};
+    const int code = netlink.send(address6_message(RTM_DELADDR, 0, index, address, length));
+    if (code == 0 || code == -NLE_NOADDR || code == -NLE_OBJ_NOTFOUND || code == -NLE_NODEV) return {};
+    return Failure{netlink_error("cannot remove the address " + to_string(address), code, link)};
+}
+
+bool is_link_local(const Ipv6& address) {
+    return address.bytes[0] == 0xfe && (address.bytes[1] & 0xc0) == 0x80;
+}
+
+Ipv6 link_local_of(const MacAddress& mac) {
+    const auto& m = mac.bytes;
+    return Ipv6{
+        {0xfe, 0x80, 0, 0, 0, 0, 0, 0, static_cast<std::uint8_t>(m[0] ^ 2U), m[1], m[2], 0xff, 0xfe, m[3], m[4], m[5]}};
 }
 
 Result<void> flush_neighbours(Netlink& netlink, std::string_view link, const Cidr& network) {

@@ -20,6 +20,14 @@ Result<void> remove_address(Netlink& netlink, std::string_view link, const Cidr&
 Result<void> add_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length,
                           std::uint32_t flags);
 
+/// Success also when the address or the link is not there.
+Result<void> remove_address6(Netlink& netlink, std::string_view link, const Ipv6& address, std::uint8_t length);
+
+/// fe80::/64
+bool is_link_local(const Ipv6& address);
+/// The address that the kernel makes of a MAC (RFC 4291, appendix A).
+Ipv6 link_local_of(const MacAddress& mac);
+
 /// Forgets the neighbours in `network` that the kernel has learnt on the link (not those that somebody set). Success
 /// also when there are none.
 Result<void> flush_neighbours(Netlink& netlink, std::string_view link, const Cidr& network);

@@ -112,6 +112,7 @@ public:
         return steps;
     }
 
+    /// The segment is there, with addresses of its own.
     std::vector<Step> steps_for_interface() {
         std::vector<Step> steps;
         const auto facts = read_host_facts(*netlink_, segment_);
@@ -119,7 +120,7 @@ public:
         const auto* own = facts->find(segment_);
         REQUIRE(own != nullptr);
         for (const auto& address : facts->addresses6) {
-            if (address.link != own->index || !address.permanent || address.link_local) continue;
+            if (address.link != own->index || !address.permanent) continue;
             steps.push_back({RemovedAddress6{segment_, address.local, address.length, address.flags},
                              [] { return Result<void>{}; }});
         }
@@ -246,6 +247,17 @@ TEST_CASE("an adopted bridge is as before after a kill at any step") {
 TEST_CASE("an interface with ipv6 addresses is as before after a kill at any step") {
     { IN_NAMESPACE; }
     kill_everywhere("vnet0", "ip addr add 2001:db8::7/64 nodad dev vnet0; ip addr add 172.30.0.1/24 dev vnet0",
+                    [](Session& session) { return session.steps_for_interface(); });
+}
+
+TEST_CASE("an adopted bridge whose mac has changed gets its link local address back") {
+    { IN_NAMESPACE; }
+    kill_everywhere("br7",
+                    "ip link add br7 type bridge; ip link set vnet0 address 02:00:00:00:00:99;"
+                    "ip link set vnet0 master br7; ip link set br7 up;"
+                    "until ip -6 addr show br7 | grep -q fe80::ff:fe00:99; do sleep 0.01; done;"
+                    "ip link add vnet1 address 02:00:00:00:00:01 type veth peer name guest1;"
+                    "ip link set vnet1 master br7",
                     [](Session& session) { return session.steps_for_interface(); });
 }
 
