@@ -203,6 +203,14 @@ TEST_CASE("A new reservation takes effect at the next renewal") {
     CHECK(is(scene.send_unicast(renewal(vm1, "192.168.100.10")), MessageType::Ack));
 }
 
+TEST_CASE("What was offered before a reservation came is granted once more and then moved") {
+    Scene scene;
+    const auto address = scene.send(discover(vm1)).reply->address;
+    scene.hosts("52:54:00:00:00:01,192.168.100.10,web\n");
+    CHECK(is(scene.send(selecting(vm1, to_string(address))), MessageType::Ack));
+    CHECK(is_nak(scene.send_unicast(renewal(vm1, to_string(address))), "static lease available"));
+}
+
 TEST_CASE("A client keeps its address while its reservation is held by somebody else") {
     Scene scene;
     const auto address = scene.join(vm1);
