@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "conf/validate.hpp"
 #include "src/address_choice.hpp"
 #include "src/base/text.hpp"
 #include "src/link/bridge.hpp"
@@ -64,6 +65,15 @@ Result<Segment> make_segment(const conf::Config& config, const conf::Places& pla
                                          : choose_address(facts, segment.name, context.remembered_address);
     if (!choice) return Failure{at(places, "network.address", std::move(choice).error())};
     segment.address = choice->address;
+    // What the reader could not judge while the address was "auto".
+    const auto misfits = config.network.address ? std::vector<conf::Diagnostic>{}
+                                                : conf::check_addresses(config, segment.address, places);
+    if (!misfits.empty()) {
+        const auto& first = misfits.front();
+        return Failure{Error{
+            first.what, to_string(conf::Place{first.file, first.line, first.column}),
+            "network.address is auto and became " + to_string(segment.address) + "; give it in the configuration"}};
+    }
     warnings.insert(warnings.end(), choice->warnings.begin(), choice->warnings.end());
 
     const auto automatic = uplink_mtu(link::uplinks(facts, segment.name, configured_uplinks(config)));

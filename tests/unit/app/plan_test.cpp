@@ -135,6 +135,18 @@ TEST_CASE("A named uplink that is not there yet is planned for all the same") {
     CHECK(plan->policy.uplinks == std::vector<firewall::Uplink>{{"wg0", std::nullopt, std::nullopt}});
 }
 
+TEST_CASE("A reservation outside the address that auto became is refused with both") {
+    auto config = bridge();
+    conf::DhcpHost host;
+    host.macs = {*MacAddress::parse("52:54:00:00:00:01")};
+    host.address = Ipv4{10, 9, 9, 9};
+    config.dhcp.host = {host};
+    const auto plan = make_plan(config, {}, laptop(), {});
+    REQUIRE_FALSE(plan);
+    CHECK(plan.error().what.find("10.9.9.9") != std::string::npos);
+    CHECK(plan.error().hint.find("192.168.100.1/24") != std::string::npos);
+}
+
 TEST_CASE("The DHCP range is the subnet without its first and last address unless it is given") {
     auto config = bridge();
     Segment segment;
