@@ -7,7 +7,8 @@ lab_send() { # FROM PROTO ADDRESS [PORT] [options]
     local from=$1 said as=()
     shift
     lab_token
-    [ -z "${LAB_UID:-}" ] || as=(setpriv "--reuid=$LAB_UID" "--regid=$LAB_UID" --clear-groups --inh-caps=+net_raw,+net_admin --ambient-caps=+net_raw,+net_admin)
+    [ -z "${LAB_UID:-}" ] || as=(setpriv "--reuid=$LAB_UID" "--regid=$LAB_UID" --clear-groups
+        "--inh-caps=+net_raw,+net_admin" "--ambient-caps=+net_raw,+net_admin")
     said=$(in_node "$from" "${as[@]}" timeout 20 python3 -I "$LAB/repo/tests/netns/probe.py" send --wait "${LAB_WAIT:-1}" "$TOKEN" "$@" 2>&1) ||
         said="refused probe failed: $said"
     LAB_ANSWER=$(tail -1 <<<"$said")
