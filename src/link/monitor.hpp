@@ -27,8 +27,8 @@ struct Events {
     bool addresses6 = false;  ///< IPv6; also whenever a router advertisement renews one
     bool routes = false;
     bool rules = false;
-    /// forwarding, rp_filter or proxy_arp of an interface, by whomever; the kernel tells of no other settings. That IPv6
-    /// was switched on shows as addresses6.
+    /// forwarding, rp_filter or proxy_arp of an interface, by whomever; the kernel tells of no other settings. That
+    /// IPv6 was switched on shows as addresses6.
     bool settings = false;
 
     [[nodiscard]] bool empty() const;
