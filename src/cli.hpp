@@ -1,8 +1,8 @@
 #pragma once
 
-// argv to values. One table of commands (cli.cpp) and the table of configuration keys (conf/keys.hpp) make everything
-// that is offered: parsing, --help, and what completions and manual pages are generated from. A command is offered only
-// when its row says so.
+// argv to values. One table of commands (cli_commands.cpp) and the table of configuration keys (conf/keys.hpp) make
+// everything that is offered: parsing, --help, and what completions and manual pages are generated from. A command is
+// offered only when its row says so.
 
 #include <chrono>
 #include <cstdint>

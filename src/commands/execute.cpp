@@ -11,7 +11,7 @@
 namespace vmrouter {
 namespace {
 
-/// One function a command. Those without one are not offered by the command line (cli.cpp).
+/// One function a command. Those without one are not offered by the command line (cli_commands.cpp).
 struct Execute {
     int operator()(const cli::Run& options) const {
         return run([source = options.source] { return cli::load(source); });
