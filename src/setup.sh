@@ -20,6 +20,13 @@ test_packages=(
     nftables iptables conntrack ethtool socat dbus-daemon
 )
 
+# Programs that the lab runs and that must not be installed on anybody's machine for a test, since they bring services that take
+# the machine over: unpacked, each with what it depends on, below build/lab-packages (see fetch_lab_packages).
+lab_packages=(
+    qemu-system-x86 ipxe-qemu
+    ufw firewalld docker.io network-manager systemd-resolved prometheus
+)
+
 say() { echo "[$(basename "$0")] $*"; }
 die() {
     echo "[$(basename "$0")] $*" >&2
@@ -80,6 +87,39 @@ install_packages() { # PACKAGE...
     with_progress "apt-get install" "${apt[@]}" install -y --no-install-recommends "${missing[@]}" ||
         die "apt-get could not install: ${missing[*]}
   hint: vmrouter is made for Debian 12 (bookworm); this is $(. /etc/os-release && echo "$PRETTY_NAME")"
+}
+
+# The packages of the lab, each as a tree build/lab-packages/NAME with all that it depends on and the machine has not installed;
+# `lab_packages NAME` in a lab test lays it over that test's own /usr and /etc. Nothing is installed. Needs no root. What
+# cannot be fetched is said, and its test says that it is skipped.
+fetch_lab_packages() { # PACKAGE...
+    local store=$repo/build/lab-packages name
+    command -v dpkg-deb >/dev/null && command -v apt-get >/dev/null || return 0
+    as_owner mkdir -p "$store"
+    for name in "$@"; do
+        [ ! -e "$store/$name/.complete" ] || continue
+        say "fetching $name for the lab (unpacked in build/lab-packages, not installed)"
+        with_progress "fetching $name" fetch_lab_package "$store" "$name" || say "could not fetch $name; its tests are skipped"
+    done
+}
+fetch_lab_package() { # STORE PACKAGE
+    local root=$1/$2 debs=$1/$2.debs list package file folder
+    list=$(apt-get install --simulate --no-install-recommends "$2") || { echo "$list" && return 1; }
+    mapfile -t list < <(awk '/^Inst / { print $2 }' <<<"$list")
+    [ "${#list[@]}" -gt 0 ] || list=("$2") # it is installed here; its tree then holds the same
+    rm -rf "$root" "$debs" && mkdir "$debs"
+    # The machine has /bin and /lib as links into /usr, and so has the tree.
+    mkdir -p "$root"/{etc,usr/bin,usr/sbin,usr/lib,usr/lib64} && ln -s usr/bin usr/sbin usr/lib usr/lib64 "$root"
+    (cd "$debs" && apt-get -o Acquire::Retries=3 -o APT::Sandbox::User=root -q download "${list[@]}") || return 1
+    for package in "${list[@]}"; do
+        for file in "$debs/${package%%:*}"_*.deb; do
+            echo "unpacking ${file##*/}"
+            dpkg-deb --fsys-tarfile "$file" | tar -x --keep-directory-symlink --no-same-owner -C "$root" || return 1
+        done
+    done
+    for folder in "$root" "$root/etc" "$root/usr"; do chmod 755 "$folder"; done
+    rm -rf "$debs"
+    touch "$root/.complete"
 }
 
 # In a user's checkout the compiler runs as that user, also under sudo: root leaves nothing behind that the user cannot change.

@@ -55,6 +55,7 @@ run_ctest() { # JOBS CTEST_ARGUMENT...
 }
 
 install_packages "${build_packages[@]}" "${test_packages[@]}"
+! selected netns || fetch_lab_packages "${lab_packages[@]}"
 trap give_back_build EXIT
 build dev all
 run_checks

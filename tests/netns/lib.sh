@@ -30,6 +30,11 @@
 #   www.example.net (A 198.51.100.10, AAAA 2001:db8:100::10), big.example.net (TXT, 3000 bytes: needs TCP),
 #   alias.example.net (CNAME www), rebind.example.net (A 192.168.1.50), PTR of 198.51.100.10.
 #
+# PROGRAMS that are not installed on the machine
+#   lab_packages NAME...                lays packages that tests/run.sh fetched into build/lab-packages over /usr, /etc and /var/lib of this
+#                                       test's machine (first thing in a test, before any node); skips the test when one is not there
+#   lab_user NAME [UID]                 a system user and group, as a package's installation would make
+#
 # NODES
 #   node_add NAME                       a new node: network, mount and UTS namespace, own /etc /run /var/lib
 #   in_node NAME COMMAND...             runs COMMAND there (NAME `host`: here); `ip -n NAME ...` works too
@@ -219,6 +224,7 @@ trap 'lab_error' ERR
 trap 'echo "NOT OK - stopped (time is up?)"; exit 124' TERM
 [ -z "${LAB_TRACE:-}" ] || set -x
 
+. "$LAB_DIR/lab/packages.sh"
 . "$LAB_DIR/lab/nodes.sh"
 . "$LAB_DIR/lab/network.sh"
 . "$LAB_DIR/lab/guests.sh"
