@@ -93,6 +93,21 @@ std::vector<std::pair<std::string, bool>> families(const Policy& policy) {
             {"netdev", segment && policy.segment->ingress_guard}};
 }
 
+/// Hands each address of a set and its counter to `add`.
+template <class Add>
+void each_count(const json& listing, const std::string& table, Add add) {
+    for (const auto& set : objects(listing, "set", table)) {
+        for (const auto& element : set.value("elem", json::array())) {
+            const auto elem = element.find("elem");
+            if (elem == element.end() || !elem->contains("counter")) continue;
+            const auto address = Ipv4::parse(elem->value("val", std::string{}));
+            const auto& counter = (*elem)["counter"];
+            if (address)
+                add(*address, counter.value("packets", std::uint64_t{0}), counter.value("bytes", std::uint64_t{0}));
+        }
+    }
+}
+
 std::chrono::milliseconds left(Monotonic until, Monotonic now) {
     return std::chrono::ceil<std::chrono::milliseconds>(until - now);
 }
@@ -242,6 +257,30 @@ Result<std::vector<Counter>> Live::counters() {
     }
     std::vector<Counter> result;
     for (auto& [name, counter] : sums) result.push_back(std::move(counter));
+    return result;
+}
+
+Result<std::vector<Traffic>> Live::traffic() {
+    std::vector<Traffic> result;
+    if (!policy_ || !policy_->segment) return result;
+    const std::string table = table_name(policy_->instance);
+    const auto sent = parse(nft_.list("list set inet " + table + " vm_sent"));
+    if (!sent) return Failure{sent.error()};
+    const auto received = parse(nft_.list("list set inet " + table + " vm_received"));
+    if (!received) return Failure{received.error()};
+    std::map<Ipv4, Traffic> guests;
+    each_count(*sent, table, [&](Ipv4 guest, std::uint64_t packets, std::uint64_t bytes) {
+        guests[guest].sent_packets = packets;
+        guests[guest].sent_bytes = bytes;
+    });
+    each_count(*received, table, [&](Ipv4 guest, std::uint64_t packets, std::uint64_t bytes) {
+        guests[guest].received_packets = packets;
+        guests[guest].received_bytes = bytes;
+    });
+    for (auto& [guest, traffic] : guests) {
+        traffic.guest = guest;
+        result.push_back(traffic);
+    }
     return result;
 }
 

@@ -22,6 +22,17 @@ struct Counter {
     std::uint64_t bytes = 0;
 };
 
+/// What one guest sent to us and got from us, since the tables were loaded or it was silent for a day.
+struct Traffic {
+    Ipv4 guest;
+    std::uint64_t sent_packets = 0;
+    std::uint64_t sent_bytes = 0;
+    std::uint64_t received_packets = 0;
+    std::uint64_t received_bytes = 0;
+
+    friend bool operator==(const Traffic&, const Traffic&) = default;
+};
+
 /// Our tables in the kernel. Remembers the policy that is in force, and changes the kernel first and itself afterwards,
 /// so that after an error the old policy is still in force and still remembered.
 class Live {
@@ -55,6 +66,8 @@ public:
     [[nodiscard]] std::optional<Policy> policy() const;
     /// Our named counters by name; equal ones of several tables are added up.
     Result<std::vector<Counter>> counters();
+    /// Every guest of the segment that was heard, by address.
+    Result<std::vector<Traffic>> traffic();
 
 private:
     [[nodiscard]] std::string admitted(Monotonic now);

@@ -104,6 +104,7 @@ void add_arrival(Script& script, const Words& w) {
         "udp sport 67" + to(dhcp_server),
     };
     for (auto& rule : source_guard(w.segment, spoofed)) arriving.push_back(std::move(rule));
+    arriving.push_back("ip saddr " + w.net + " update @vm_sent { ip saddr counter }");
 
     script.base_chain("vm_prerouting", "filter hook prerouting priority raw",
                       "before connection tracking: what no guest may send", {w.from + " goto vm_arriving"});
@@ -113,6 +114,9 @@ void add_arrival(Script& script, const Words& w) {
         "just before routing: the mark disarms the dead man's switch, for answers and errors from outside too",
         {w.from + " " + w.set_mark(), "iifname @vm_outside " + w.set_mark(),
          "ct status dnat ip daddr . meta l4proto . th dport @vm_published " + w.set_mark()});
+    script.base_chain("vm_leaving", "filter hook postrouting priority mangle",
+                      "what goes to guests, counted for each of them as what comes from them is",
+                      {w.to + " ip daddr " + w.net + " update @vm_received { ip daddr counter }"});
 }
 
 void add_translation(Script& script, const Policy& policy, const Words& w) {
@@ -292,6 +296,10 @@ void add_refusal(Script& script) {
                   "meta l4proto != tcp " + limited + "reject with icmpx admin-prohibited", "drop"});
 }
 
+/// Counters for each guest; one that is silent for a day makes room.
+constexpr std::pair<std::string_view, std::string_view> traffic_sets[] = {{"vm_sent", "what each guest sent"},
+                                                                          {"vm_received", "and what it got"}};
+
 void add_inet_table(Script& script, const Policy& policy, const std::string& table) {
     const bool users = !policy.usermode.uids.empty();
     script.gap();
@@ -309,6 +317,8 @@ void add_inet_table(Script& script, const Policy& policy, const std::string& tab
                     "flags dynamic; size 1024; timeout 1m;",
                     "limits our answers to each guest",
                     {}});
+        for (const auto& [set, purpose] : traffic_sets)
+            script.set({set, "ipv4_addr", "flags dynamic; size 8192; timeout 1d;", purpose, {}});
         if (policy.segment->max_connections > 0)
             script.set({"vm_flows_guest", "ipv4_addr", "flags dynamic; size 65536;", "connections of each guest", {}});
         if (policy.segment->max_segment_connections > 0)

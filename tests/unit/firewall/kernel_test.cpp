@@ -192,6 +192,35 @@ TEST_CASE("Counters come back by name and added up over tables") {
     });
 }
 
+TEST_CASE("What each guest sends and gets is counted for it alone") {
+    with_nft([](Findings& found, Nft& nft) {
+        auto policy = golden_policies().front().second;
+        policy.ports = {"vnet1"};
+        policy.bindings.clear();
+        Live live(nft);
+        if (!found.succeeded(live.apply(policy, start), "apply")) return;
+        const auto before = live.traffic();
+        found.expect(before && before->empty(), "somebody was heard before anything was sent");
+        shell(
+            "unshare --net sleep 20 & P=$!; "
+            "until [ \"$(readlink /proc/$P/ns/net)\" != \"$(readlink /proc/self/ns/net)\" ]; do sleep 0.02; done; "
+            "ip link add virbr10 type bridge forward_delay 0; ip addr add 192.168.100.1/24 dev virbr10; "
+            "ip link add vnet1 type veth peer name eth0 netns $P; ip link set vnet1 master virbr10 up; "
+            "ip link set virbr10 up; nsenter -t $P -n ip addr add 192.168.100.7/24 dev eth0; "
+            "nsenter -t $P -n ip link set eth0 up; "
+            "nsenter -t $P -n ping -q -c3 -i0.05 -W2 -s100 192.168.100.1 >/dev/null; kill $P");
+        const auto after = live.traffic();
+        if (!found.succeeded(after, "traffic")) return;
+        const std::vector<Traffic> wanted{{Ipv4{192, 168, 100, 7}, 3, 384, 3, 384}};
+        found.expect(*after == wanted, "counted " + std::to_string(after->size()) + " guests");
+        for (const auto& one : *after)
+            found.expect(one == wanted.front(), to_string(one.guest) + " sent " + std::to_string(one.sent_packets) +
+                                                    ", got " + std::to_string(one.received_bytes) + " bytes");
+        const auto stands = live.in_force();
+        found.expect(stands && *stands, "counting changes what is read back");
+    });
+}
+
 TEST_CASE("Who changes which rules is heard") {
     with_nft([](Findings& found, Nft& nft) {
         const auto us = own_process(nft);
