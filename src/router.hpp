@@ -1,7 +1,8 @@
 #pragma once
 
 // The modules of one instance at work, and the events that pass between them: leases become names, bindings and
-// published ports; a change of the host's networks becomes a policy; a removed rule is put back.
+// published ports; a change of the host's networks becomes a policy; a removed rule is put back. Its functions lie by
+// subject in src/router/; router.cpp starts and stops.
 
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
@@ -58,26 +59,35 @@ public:
     [[nodiscard]] const dhcp::Reservations* reservations() const override;
 
 private:
-    Result<void> start_dhcp();
-    Result<void> start_dns();
-    Result<void> start_firewall();
-    Result<void> start_control();
-    Result<nlohmann::json> answer(const nlohmann::json& request);
-    [[nodiscard]] nlohmann::json status();
     void spawn(asio::awaitable<void> task);
 
-    asio::awaitable<void> watch_links();
-    asio::awaitable<void> watch_instances();
+    // router/dhcp.cpp
+    Result<void> start_dhcp();
+    void add_dhcp_port(const link::Link& port);
+
+    // router/dns.cpp
+    Result<void> start_dns();
     asio::awaitable<void> watch_resolver();
     void take_resolvers();
     void reconfigure_dns();
     void follow_block_lists();
-    void follow_host();
+
+    // router/firewall.cpp
+    Result<void> start_firewall();
+    [[nodiscard]] firewall::Policy policy_now(const link::HostFacts& facts) const;
     void follow_guests();
-    void add_dhcp_port(const link::Link& port);
+    asio::awaitable<void> watch_instances();
     void repair_soon();
     asio::awaitable<void> repair();
-    [[nodiscard]] firewall::Policy policy_now(const link::HostFacts& facts) const;
+
+    // router/links.cpp
+    void follow_host();
+    asio::awaitable<void> watch_links();
+
+    // router/control.cpp
+    Result<void> start_control();
+    Result<nlohmann::json> answer(const nlohmann::json& request);
+    [[nodiscard]] nlohmann::json status();
 
     // dhcp::Observer
     void leases_changed(std::span<const dhcp::AppliedChange> changes) override;

@@ -1,0 +1,116 @@
+#pragma once
+
+// The privileged half in the program's own process. One class; its functions by subject: bring_up.cpp (plan to
+// machine), tear_down.cpp (and back), follow.cpp (what changes while we run), ports.cpp, health.cpp, sockets.cpp.
+
+#include <optional>
+
+#include "firewall/blocked.hpp"
+#include "firewall/conntrack.hpp"
+#include "firewall/live.hpp"
+#include "firewall/monitor.hpp"
+#include "firewall/nft.hpp"
+#include "src/base/log.hpp"
+#include "src/changes.hpp"
+#include "src/control.hpp"
+#include "src/instance_lock.hpp"
+#include "src/link/host.hpp"
+#include "src/link/monitor.hpp"
+#include "src/managers/managers.hpp"
+#include "src/privileged.hpp"
+#include "src/shared.hpp"
+#include "src/shared_watch.hpp"
+
+namespace vmrouter {
+
+inline constexpr log::Logger host_logger{"host"};
+
+/// Of an instance's record of changes.
+std::string changes_path(const Folders& folders, const std::string& instance);
+
+/// Both halves in one process.
+class LocalPrivileged final : public Privileged {
+public:
+    LocalPrivileged(asio::any_io_executor executor, Folders folders, link::Netlink netlink, firewall::Nft nft)
+        : executor_(std::move(executor)),
+          folders_(std::move(folders)),
+          netlink_(std::move(netlink)),
+          nft_(std::move(nft)),
+          live_(nft_) {}
+
+    Result<link::HostFacts> facts(const std::string& segment) override {
+        return link::read_host_facts(netlink_, segment);
+    }
+    Result<void> bring_up(const Plan& plan) override;
+    std::vector<Error> tear_down(bool keep) override;
+    Result<void> follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) override;
+    Result<std::vector<std::string>> repair() override;
+    std::vector<HealthItem> health() override;
+
+    Result<void> bind_guest(const firewall::Binding& binding) override { return live_.bind(binding); }
+    Result<void> unbind_guest(const MacAddress& mac, Ipv4 address) override {
+        auto unbound = live_.unbind(mac, address);
+        if (auto cut = firewall::cut_guest(plan_.policy, address); !cut) return Failure{std::move(cut).error()};
+        return unbound;
+    }
+    Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) override {
+        return live_.admit(addresses, ttl, now);
+    }
+    Result<std::vector<firewall::Counter>> counters() override { return live_.counters(); }
+    Result<void> welcome_port(const std::string& port) override;
+    std::vector<std::string> other_segments() override;
+
+    Result<dhcp::Sockets> open_dhcp_sockets() override;
+    Result<FileDescriptor> open_dhcp_port_socket(unsigned interface_index) override {
+        return dhcp::open_port_socket(interface_index);
+    }
+    Result<FileDescriptor> open_dns_udp_socket() override;
+    Result<FileDescriptor> open_dns_tcp_socket() override;
+    Result<FileDescriptor> open_relay_socket(firewall::Protocol protocol, Ipv4 address, std::uint16_t port) override;
+    Result<FileDescriptor> open_control_socket(const std::string& path) override {
+        if (auto recorded = changes_->record(CreatedFile{path}); !recorded) return Failure{std::move(recorded).error()};
+        return vmrouter::open_control_socket(path);
+    }
+    Result<FileDescriptor> open_instance_events() override { return open_shared_watch(folders_.run); }
+    Result<FileDescriptor> open_link_events() override { return link::open_event_socket(); }
+    Result<FileDescriptor> open_rules_events() override { return firewall::open_rules_monitor(); }
+    Result<std::uint32_t> rules_process() override { return firewall::own_process(nft_); }
+    Result<FileDescriptor> open_blocked_log(std::uint16_t group) override { return firewall::open_blocked_log(group); }
+    void run_script(dhcp::ScriptCall call, std::function<void(Result<int>)> done) override {
+        dhcp::run_program(executor_, call, std::move(done));
+    }
+
+private:
+    Result<void> make(const Plan& plan);
+    Result<void> join();
+    Result<void> make_tables();
+    Result<void> make_link();
+    Result<void> record_ipv6(const std::string& name);
+    Result<void> isolate(const std::string& port);
+    void tell_managers();
+    Result<void> make_address();
+    Result<void> make_guard(const std::vector<Cidr>& prefixes);
+    Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
+    Result<void> make_passes();
+    Result<void> make_checksums();
+    Result<void> make_host_lookup();
+    Result<void> attach_remembered_ports();
+    void remember_ports();
+
+    asio::any_io_executor executor_;
+    Folders folders_;
+    link::Netlink netlink_;
+    firewall::Nft nft_;
+    firewall::Live live_;
+    SysctlAccess sysctls_;
+    SystemClock clock_;
+    Plan plan_;
+    std::optional<InstanceLock> lock_;
+    std::optional<Shared> shared_;
+    std::optional<Changes> changes_;
+    managers::SystemRunner runner_;
+    bool warned_of_chains_ = false;
+    bool warned_of_managers_ = false;
+};
+
+}  // namespace vmrouter

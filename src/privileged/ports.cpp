@@ -1,0 +1,53 @@
+#include "src/privileged/local.hpp"
+
+#include <algorithm>
+
+#include "src/link/bridge.hpp"
+
+namespace vmrouter {
+
+Result<void> LocalPrivileged::isolate(const std::string& port) {
+    if (auto recorded = changes_->record(IsolatedPort{port}); !recorded) return recorded;
+    return link::set_isolated(netlink_, port, true);
+}
+
+/// A port that joined the bridge while we run.
+Result<void> LocalPrivileged::welcome_port(const std::string& port) {
+    tell_managers();
+    return plan_.segment && plan_.segment->isolate_guests ? isolate(port) : Result<void>{};
+}
+
+/// Guests' ports that were on our bridge when it went, so that a restart does not cut guests off.
+Result<void> LocalPrivileged::attach_remembered_ports() {
+    if (!plan_.segment || !plan_.segment->is_bridge) return {};
+    auto state = load_state(plan_.state_folder);
+    if (!state || state->boot != boot_id()) return {};
+    auto links = link::read_links(netlink_);
+    if (!links) return Failure{std::move(links).error()};
+    for (const auto& port : state->ports) {
+        const auto is_free = [&port](const link::Link& one) {
+            return one.name == port.name && one.index == port.index && one.master == 0;
+        };
+        if (std::none_of(links->begin(), links->end(), is_free)) continue;
+        if (auto done = link::enslave(netlink_, port.name, plan_.segment->name); done)
+            host_logger.info("ATTACH {} to {} again", port.name, plan_.segment->name);
+        else
+            host_logger.warn("ATTACH {}", to_string(done.error()));
+        if (plan_.segment->isolate_guests)
+            if (auto done = isolate(port.name); !done) return done;
+    }
+    return {};
+}
+
+void LocalPrivileged::remember_ports() {
+    if (!plan_.segment || !plan_.segment->is_bridge || plan_.segment->exists) return;
+    auto state = load_state(plan_.state_folder).has_value() ? *load_state(plan_.state_folder) : State{};
+    state.ports.clear();
+    state.boot = boot_id();
+    if (const auto ports = link::ports(netlink_, plan_.segment->name))
+        for (const auto& port : *ports) state.ports.push_back({port.name, port.index});
+    if (auto saved = save_state(plan_.state_folder, state); !saved)
+        host_logger.warn("STATE {}", to_string(saved.error()));
+}
+
+}  // namespace vmrouter

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "firewall/nft.hpp"
+#include "src/managers/runner.hpp"
+#include "src/undo.hpp"
+
+namespace vmrouter {
+
+/// The name of systemd-resolved in the record of changes.
+inline constexpr const char* resolved_program = "systemd-resolved";
+
+/// Undoes what the kernel's links, our tables and other programs were given.
+class MachineUndoer final : public KernelUndoer {
+public:
+    MachineUndoer(link::Netlink& netlink, Shared& shared, firewall::Nft& nft, managers::Runner& runner,
+                  std::string instance, std::uint32_t mark)
+        : KernelUndoer(netlink, shared),
+          shared_(shared),
+          nft_(nft),
+          runner_(runner),
+          instance_(std::move(instance)),
+          mark_(mark) {}
+
+private:
+    Result<void> undo_table(const CreatedTable& change) override;
+    Result<void> undo_rule(const InsertedRule& change) override;
+    Result<void> undo_checksums(const FilledChecksums& change) override;
+    Result<void> undo_told(const ToldProgram& change) override;
+
+    Shared& shared_;
+    firewall::Nft& nft_;
+    managers::Runner& runner_;
+    std::string instance_;
+    std::uint32_t mark_;
+};
+
+}  // namespace vmrouter

@@ -1,0 +1,46 @@
+#include "src/router.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "src/base/text.hpp"
+#include "src/documents.hpp"
+
+namespace vmrouter {
+
+Result<void> Router::start_control() {
+    auto socket = privileged_.open_control_socket(plan_.control_socket);
+    if (!socket) return Failure{std::move(socket).error()};
+    control_ = std::make_unique<ControlServer>(io_, std::move(*socket),
+                                               [this](const nlohmann::json& request) { return answer(request); });
+    return {};
+}
+
+Result<nlohmann::json> Router::answer(const nlohmann::json& request) {
+    const std::string command = request.at("command");
+    if (command == "leases") return leases_document(dhcp_ ? dhcp_->leases() : std::vector<dhcp::Lease>{});
+    if (command == "status") return status();
+    if (command == "monitor") return nlohmann::json{{"instance", plan_.instance}};
+    if (command == "reload") {
+        if (auto done = reload_requested(); !done) return Failure{std::move(done).error()};
+        return nlohmann::json(nullptr);
+    }
+    if (command == "drop" || command == "pin") {
+        const auto text = request.value("address", "");
+        const auto address = Ipv4::parse(text);
+        if (!address) return Failure{Error{"'" + escape(text) + "' is no IPv4 address", {}, {}}};
+        if (!dhcp_) return Failure{Error{"there are no leases: dhcp.enabled is false", {}, {}}};
+        auto done = command == "drop" ? dhcp_->drop(*address) : dhcp_->pin(*address);
+        if (!done) return Failure{std::move(done).error()};
+        return nlohmann::json(nullptr);
+    }
+    return Failure{Error{"there is no command '" + escape(command) + "'", {}, "is it another version of vmrouter?"}};
+}
+
+nlohmann::json Router::status() {
+    StatusParts parts{plan_, privileged_.health(), {}, {}, tallies_.list(), dhcp_.get(), dns_.get()};
+    if (auto counters = privileged_.counters()) parts.counters = std::move(*counters);
+    if (dhcp_) parts.leases = dhcp_->leases();
+    return status_document(parts);
+}
+
+}  // namespace vmrouter

@@ -1,0 +1,92 @@
+#include "src/router.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include "src/base/log.hpp"
+#include "src/dns_setup.hpp"
+#include "src/documents.hpp"
+
+namespace vmrouter {
+namespace {
+
+constexpr log::Logger logger{"vmrouter"};
+constexpr log::Logger firewall_logger{"firewall"};
+constexpr log::Logger dhcp_logger{"dhcp"};
+
+}  // namespace
+
+Result<void> Router::start_dhcp() {
+    if (!loaded_.config.dhcp.enabled) return {};
+    auto sockets = privileged_.open_dhcp_sockets();
+    if (!sockets) return Failure{std::move(sockets).error()};
+    dhcp::ServiceSetup setup;
+    setup.config = dhcp_config(loaded_.config, *plan_.segment, names_of_host());
+    setup.hosts = configured_hosts(loaded_.config, loaded_.places);
+    setup.paths = dhcp::Paths::beside(plan_.leases_file, plan_.hosts_file);
+    setup.sockets = std::move(*sockets);
+    setup.script = loaded_.config.dhcp.script;
+    setup.run_program = [this](dhcp::ScriptCall call, std::function<void(Result<int>)> done) {
+        privileged_.run_script(std::move(call), std::move(done));
+    };
+    dhcp_ = std::make_unique<dhcp::Service>(io_.get_executor(), std::move(setup), clock_, random_,
+                                            static_cast<dhcp::Observer&>(*this));
+    dhcp_->load();
+    if (plan_.segment->is_bridge)
+        for (const auto* port : facts_.ports_of(plan_.segment->name)) add_dhcp_port(*port);
+    spawn(dhcp_->run());
+    return {};
+}
+
+void Router::add_dhcp_port(const link::Link& port) {
+    if (!dhcp_) return;
+    auto socket = privileged_.open_dhcp_port_socket(static_cast<unsigned>(port.index));
+    if (socket)
+        dhcp_->add_port(static_cast<unsigned>(port.index), std::move(*socket));
+    else
+        logger.warn("PORT {}", to_string(socket.error()));
+}
+
+const dhcp::LeaseTable* Router::leases() const {
+    return dhcp_ ? &dhcp_->table() : nullptr;
+}
+
+const dhcp::Reservations* Router::reservations() const {
+    return dhcp_ ? &dhcp_->reservations() : nullptr;
+}
+
+void Router::leases_changed(std::span<const dhcp::AppliedChange> changes) {
+    if (control_ && control_->has_followers())
+        for (const auto& change : changes) control_->publish(lease_event(change, clock_.now()));
+    bool forwards_moved = false;
+    for (const auto& change : changes) {
+        const auto before = change.before ? binding_of(*change.before, facts_) : std::nullopt;
+        const auto after = change.after ? binding_of(*change.after, facts_) : std::nullopt;
+        if (before == after) continue;
+        forwards_moved = true;
+        if (after) {
+            if (auto bound = privileged_.bind_guest(*after); !bound)
+                firewall_logger.error("BIND {}", to_string(bound.error()));
+        } else if (before) {
+            if (auto gone = privileged_.unbind_guest(before->mac, before->address); !gone)
+                firewall_logger.error("UNBIND {}", to_string(gone.error()));
+        }
+    }
+    if (forwards_moved && forwards_ && !loaded_.config.firewall.forward.empty()) follow_guests();
+}
+
+void Router::noted(const dhcp::Note&) {}
+
+void Router::server_seen(const dhcp::OtherServer& server) {
+    if (!server_lines_.take(clock_.monotonic())) return;
+    dhcp_logger.warn(
+        "SERVER another DHCP server on the segment, {} ({}) on port {}, offers {}; it is blocked where it is "
+        "behind a port of the bridge",
+        to_string(server.server), to_string(server.mac),
+        server.port == 0 ? "?" : facts_.name_of(static_cast<int>(server.port)), to_string(server.offers));
+}
+
+void Router::interface_failed(const Error& error) {
+    dhcp_logger.warn("INTERFACE {}", to_string(error));
+}
+
+}  // namespace vmrouter

@@ -1,0 +1,125 @@
+#include "src/router.hpp"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "src/base/log.hpp"
+#include "src/base/text.hpp"
+#include "src/dns_setup.hpp"
+#include "src/documents.hpp"
+
+namespace vmrouter {
+namespace {
+
+constexpr log::Logger logger{"vmrouter"};
+constexpr log::Logger firewall_logger{"firewall"};
+constexpr log::Logger dns_logger{"dns"};
+
+/// A name of allow_domains is reachable at least this long: clients keep an address longer than its TTL says.
+constexpr Seconds least_admission{300};
+
+}  // namespace
+
+Result<void> Router::start_dns() {
+    if (!loaded_.config.dns.enabled) return {};
+    auto udp = privileged_.open_dns_udp_socket();
+    if (!udp) return Failure{std::move(udp).error()};
+    auto tcp = privileged_.open_dns_tcp_socket();
+    if (!tcp) return Failure{std::move(tcp).error()};
+    auto config = dns_config(loaded_.config, plan_, resolver_->current(), names_of_host());
+    if (config.upstreams.empty())
+        logger.warn("RESOLVER {} names no server: guests have no DNS until it does", loaded_.config.dns.resolv_file);
+    dns_ = std::make_unique<dns::Service>(io_.get_executor(), std::move(*udp), std::move(*tcp), std::move(config),
+                                          names_, static_cast<dns::Observer&>(*this), random_);
+    dns_->set_blocked(blocked_networks(plan_.policy));
+    follow_block_lists();
+    dns_->set_blocklist(read_blocklist(loaded_.config.dns.block_files));  // complete before the first answer
+    dns_->start();
+    return {};
+}
+
+/// From here on a list that changes is read in the background; the one before serves until then.
+void Router::follow_block_lists() {
+    lists_.reset();
+    if (!dns_ || loaded_.config.dns.block_files.empty()) return;
+    lists_ = std::make_unique<dns::ListKeeper>(io_.get_executor(), loaded_.config.dns.block_files,
+                                               [this](auto list, const dns::ListReport& report) {
+                                                   log_block_lists(report);
+                                                   if (dns_) dns_->set_blocklist(std::move(list));
+                                               });
+    lists_->follow();
+}
+
+/// Whom user-mode guests may ask on port 53.
+void Router::take_resolvers() {
+    context_.resolvers.clear();
+    context_.resolvers6.clear();
+    for (const auto& server : resolver_->current().nameservers) {
+        if (const auto* v4 = std::get_if<Ipv4>(&server.address))
+            context_.resolvers.push_back(*v4);
+        else
+            context_.resolvers6.push_back(std::get<Ipv6>(server.address));
+    }
+}
+
+/// The host's resolver changed, or something that DNS is told did.
+void Router::reconfigure_dns() {
+    if (!dns_) return;
+    dns_->reconfigure(dns_config(loaded_.config, plan_, resolver_->current(), names_of_host()));
+    dns_->set_blocked(blocked_networks(plan_.policy));
+}
+
+asio::awaitable<void> Router::watch_resolver() {
+    try {
+        while (!stopping_) {
+            const auto resolv = co_await resolver_->changed();
+            if (stopping_) co_return;
+            std::string servers;
+            for (const auto& server : resolv.nameservers) servers += (servers.empty() ? "" : ", ") + to_string(server);
+            if (!loaded_.config.dns.upstreams) logger.info("RESOLVER {}", servers.empty() ? "none" : servers);
+            take_resolvers();
+            if (!context_.usermode_uids.empty()) follow_guests();
+            reconfigure_dns();
+        }
+    } catch (const std::system_error&) {
+        // close() ends the wait
+    }
+}
+
+bool Router::wants_queries() const {
+    return loaded_.config.dns.log_queries || (control_ && control_->has_followers());
+}
+
+void Router::answered(const dns::QueryEvent& event) {
+    const auto name = names_.name_of(event.client);
+    if (control_ && control_->has_followers()) control_->publish(query_event(event, name, clock_.now()));
+    if (!loaded_.config.dns.log_queries) return;
+    dns_logger.info("QUERY {} {} from {}{}{}: {} ({})", to_string(event.question.name), to_string(event.question.type),
+                    to_string(event.client), name.empty() ? "" : " ", escape(name), to_string(event.rcode),
+                    event.source == dns::Source::Local ? to_string(event.verdict) : to_string(event.source));
+}
+
+void Router::upstream_changed(const dns::Endpoint& upstream, dns::Health before, dns::Health now) {
+    dns_logger.info("UPSTREAM {} is {} (was {})", to_string(upstream), to_string(now), to_string(before));
+}
+
+void Router::removed(Ipv4 client, const dns::Question& question, const dns::Answer& answer) {
+    dns_logger.warn("REBIND {} for {}: {} records that point into blocked networks were taken out",
+                    to_string(question.name), to_string(client), answer.removed_count);
+}
+
+/// allow_domains: the set has the addresses before the guest has the answer.
+bool Router::resolved(const dns::Name& name, std::span<const dns::ResolvedAddress> addresses, std::function<void()>) {
+    std::vector<Ipv4> reachable;
+    Seconds ttl = least_admission;
+    for (const auto& one : addresses) {
+        reachable.push_back(one.address);
+        ttl = std::max(ttl, Seconds{one.ttl});
+    }
+    if (reachable.empty()) return true;
+    if (auto admitted = privileged_.admit(reachable, ttl, clock_.monotonic()); !admitted)
+        firewall_logger.error("ADMIT {}: {}", to_string(name), to_string(admitted.error()));
+    return true;
+}
+
+}  // namespace vmrouter
