@@ -64,24 +64,32 @@ std::vector<json> substance(const json& rule) {
     return expressions;
 }
 
-/// Whether a packet that falls through the other rules of the chain is dropped or rejected by the last one. Follows
+/// "drop", "reject"; empty for every other statement.
+std::string dropping_verdict(const json& statement) {
+    for (const char* verdict : {"drop", "reject"})
+        if (is_statement(statement, verdict)) return verdict;
+    if (!is_statement(statement, "xt")) return {};
+    const auto target = text(statement["xt"], "name");
+    if (target == "REJECT") return "reject";
+    return target == "DROP" ? "drop" : "";
+}
+
+/// The verdict of a rule that drops or rejects everything which reaches it, in words; empty when it does not. Follows
 /// jumps; `depth` ends loops (there are none in a valid rule set).
-bool ends_in_drop(const Rules& all, const ChainName& name, int depth = 16) {
+std::string dropping_end(const Rules& all, const ChainName& name, int depth = 16) {
     const auto found = all.rules.find(name);
-    if (found == all.rules.end() || found->second.empty() || depth == 0) return false;
+    if (found == all.rules.end() || found->second.empty() || depth == 0) return {};
     const auto expressions = substance(found->second.back());
-    if (expressions.size() != 1) return false;
+    if (expressions.size() != 1) return {};
     const json& last = expressions.front();
-    if (is_statement(last, "drop") || is_statement(last, "reject")) return true;
-    if (is_statement(last, "xt")) {
-        const auto target = text(last["xt"], "name");
-        return target == "REJECT" || target == "DROP";
-    }
+    if (const auto verdict = dropping_verdict(last); !verdict.empty()) return verdict;
     for (const char* verdict : {"jump", "goto"}) {
         if (!is_statement(last, verdict)) continue;
-        return ends_in_drop(all, {std::get<0>(name), std::get<1>(name), text(last[verdict], "target")}, depth - 1);
+        const auto target = text(last[verdict], "target");
+        const auto end = dropping_end(all, {std::get<0>(name), std::get<1>(name), target}, depth - 1);
+        return end.empty() ? "" : std::string(verdict) + " " + target + ", " + end;
     }
-    return false;
+    return {};
 }
 
 /// Exactly one match, on our bit, and accept. Not by comment or handle: both are lost when iptables rewrites the table.
@@ -109,22 +117,111 @@ Rules read_rules(const json& listing) {
 }
 
 bool is_foreign(const ChainName& name) {
+    return std::get<1>(name).compare(0, our_tables.size(), our_tables) != 0;
+}
+
+/// The family of our pass rules; IPv6 is none of the segment's business.
+bool is_ipv4(const ChainName& name) {
+    return std::get<0>(name) == "ip" || std::get<0>(name) == "inet";
+}
+
+std::string jump_target(const json& expression) {
+    for (const char* verdict : {"jump", "goto"})
+        if (is_statement(expression, verdict)) return text(expression[verdict], "target");
+    return {};
+}
+
+/// The chains that the rules of this one lead to, whatever their conditions; `always`: only without any.
+std::vector<std::string> targets(const Rules& all, const ChainName& name, bool always = false) {
+    std::vector<std::string> names;
+    const auto found = all.rules.find(name);
+    if (found == all.rules.end()) return names;
+    for (const auto& rule : found->second) {
+        const auto expressions = substance(rule);
+        if (expressions.empty() || (always && expressions.size() != 1)) continue;
+        if (auto target = jump_target(expressions.back()); !target.empty()) names.push_back(std::move(target));
+    }
+    return names;
+}
+
+/// Whose chain it is, by the names that each program gives to its own.
+std::string program_of(const Rules& all, const ChainName& name) {
+    static constexpr std::pair<std::string_view, std::string_view> prefixes[] = {
+        {"ufw-", "ufw"},       {"DOCKER", "Docker"},       {"LIBVIRT_", "libvirt"},
+        {"nixos-fw", "NixOS"}, {"KUBE-", "kube"},          {"NETAVARK", "podman"},
+        {"CNI-", "CNI"},       {"SHOREWALL", "Shorewall"}, {"FIREHOL", "FireHOL"}};
     const auto& [family, table, chain] = name;
-    return (family == "ip" || family == "inet") && table.compare(0, our_tables.size(), our_tables) != 0;
+    if (table == "firewalld") return "firewalld";
+    std::set<std::string_view> programs;
+    for (const auto& target : targets(all, name))
+        for (const auto& [prefix, program] : prefixes)
+            if (target.compare(0, prefix.size(), prefix) == 0) programs.insert(program);
+    std::string names;
+    for (const auto program : programs) names += (names.empty() ? "" : ", ") + std::string(program);
+    if (!names.empty()) return names;
+    const bool of_iptables = (family == "ip" || family == "ip6") &&
+                             (table == "filter" || table == "mangle" || table == "raw" || table == "security");
+    return of_iptables ? "iptables" : "nftables";
+}
+
+/// What drops a packet that no rule of the chain has let pass; empty when nothing does.
+std::string verdict_of(const Rules& all, const ChainName& name, const json& chain) {
+    return text(chain, "policy") == "drop" ? "policy drop" : dropping_end(all, name);
 }
 
 ForeignChain describe(const Rules& all, const ChainName& name, const json& chain) {
     ForeignChain foreign;
+    foreign.program = program_of(all, name);
     std::tie(foreign.family, foreign.table, foreign.chain) = name;
     foreign.hook = text(chain, "hook");
     foreign.priority = chain.value("prio", 0);
+    foreign.verdict = verdict_of(all, name, chain);
     foreign.before_ours = foreign.priority <= our_priority;
     foreign.insert_into = foreign.chain;
     // Docker puts its jumps back at the top of FORWARD again and again, and leaves this chain to the administrator.
-    const bool docker = foreign.hook == "forward" && foreign.table == "filter" &&
-                        all.rules.count({foreign.family, foreign.table, "DOCKER-USER"}) > 0;
-    if (docker) foreign.insert_into = "DOCKER-USER";
+    // After `iptables -F` it is there and nothing leads to it.
+    const auto always = targets(all, name, true);
+    if (std::find(always.begin(), always.end(), "DOCKER-USER") != always.end()) foreign.insert_into = "DOCKER-USER";
     return foreign;
+}
+
+/// `iifname "virbr10"`: the name, and the words.
+std::optional<std::pair<std::string, std::string>> interface_match(const json& expression) {
+    if (!is_statement(expression, "match")) return std::nullopt;
+    const auto& match = expression["match"];
+    const auto left = match.find("left");
+    const auto right = match.find("right");
+    if (text(match, "op") != "==" || left == match.end() || right == match.end()) return std::nullopt;
+    if (!is_statement(*left, "meta") || !right->is_string()) return std::nullopt;
+    const auto key = text((*left)["meta"], "key");
+    if (key != "iifname" && key != "oifname") return std::nullopt;
+    const auto name = right->get<std::string>();
+    return std::pair{name, key + " \"" + name + "\""};
+}
+
+/// A rule of two parts: an interface, and what is done with all of its packets.
+void read_interface_rule(const Rules& all, const ChainName& name, const json& rule, ForeignRules& result) {
+    const auto expressions = substance(rule);
+    if (expressions.size() != 2) return;
+    const auto interface = interface_match(expressions[0]);
+    if (!interface) return;
+    const auto& [family, table, chain] = name;
+    if (const auto verdict = dropping_verdict(expressions[1]); !verdict.empty()) {
+        result.drops.push_back({program_of(all, name), family, table, chain, interface->first,
+                                interface->second + " " + verdict, rule.value("handle", std::uint64_t{0})});
+        return;
+    }
+    // filter_INPUT_ZONES: iifname "virbr10" goto filter_IN_trusted
+    static constexpr std::string_view zone_chain = "filter_IN_";
+    const auto target = jump_target(expressions[1]);
+    if (table == "firewalld" && target.compare(0, zone_chain.size(), zone_chain) == 0)
+        result.firewalld.zones[interface->first] = target.substr(zone_chain.size());
+}
+
+/// Where a packet of a guest passes on its way, and no rule of ours can help it.
+bool is_hopeless(const ChainName& name, const std::string& hook) {
+    if (std::get<0>(name) == "bridge") return hook != "postrouting" && hook != "output";
+    return is_ipv4(name) && (hook == "prerouting" || hook == "postrouting");
 }
 
 }  // namespace
@@ -137,8 +234,10 @@ Result<ForeignRules> read_foreign(std::string_view ruleset_json, std::uint32_t m
     ForeignRules result;
     std::set<ChainName> with_our_rule;
     for (const auto& [name, rules] : all.rules) {
-        if (!is_foreign(name)) continue;
+        if (!is_foreign(name) || !is_ipv4(name)) continue;
+        if (name == ChainName{"inet", "firewalld", "filter_INPUT"}) result.firewalld.present = true;
         for (const auto& rule : rules) {
+            read_interface_rule(all, name, rule, result);
             if (!is_ours(rule, mark)) continue;
             with_our_rule.insert(name);
             result.ours.push_back(
@@ -146,13 +245,16 @@ Result<ForeignRules> read_foreign(std::string_view ruleset_json, std::uint32_t m
         }
     }
     for (const auto& [name, chain] : all.base_chains) {
+        if (!is_foreign(name) || text(chain, "type") != "filter" || verdict_of(all, name, chain).empty()) continue;
         const auto hook = text(chain, "hook");
-        if (!is_foreign(name) || (hook != "forward" && hook != "input") || text(chain, "type") != "filter") continue;
-        if (text(chain, "policy") != "drop" && !ends_in_drop(all, name)) continue;
         auto foreign = describe(all, name, chain);
-        foreign.has_our_rule = with_our_rule.count(name) > 0 ||
-                               with_our_rule.count({foreign.family, foreign.table, foreign.insert_into}) > 0;
-        result.chains.push_back(std::move(foreign));
+        if (is_hopeless(name, hook)) {
+            result.hopeless.push_back(std::move(foreign));
+        } else if (is_ipv4(name) && (hook == "forward" || hook == "input")) {
+            foreign.has_our_rule = with_our_rule.count(name) > 0 ||
+                                   with_our_rule.count({foreign.family, foreign.table, foreign.insert_into}) > 0;
+            result.chains.push_back(std::move(foreign));
+        }
     }
     return result;
 }

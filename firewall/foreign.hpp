@@ -5,6 +5,7 @@
 // there. The rule uses nothing that iptables could not print back, or the administrator's iptables would stop working.
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,13 +17,15 @@
 
 namespace vmrouter::firewall {
 
-/// A base chain of somebody else on forward or input that drops what reaches its end.
+/// A base chain of somebody else that drops what reaches its end.
 struct ForeignChain {
-    std::string family;  ///< "ip" or "inet"
+    std::string program;  ///< whose it is, by what it says: "ufw", "Docker", "firewalld", "iptables", "nftables"...
+    std::string family;   ///< "ip", "inet"; "bridge" only among those that cannot be helped
     std::string table;
     std::string chain;
-    std::string hook;  ///< "forward" or "input"
+    std::string hook;  ///< "forward", "input"; others only among those that cannot be helped
     int priority = 0;
+    std::string verdict;       ///< what drops: "policy drop", "reject", "jump ufw-reject-forward, reject"
     bool before_ours = false;  ///< runs before our chains decided: it cannot be helped, only named
     std::string insert_into;   ///< the chain that gets our rule: this one, or DOCKER-USER where that is called first
     bool has_our_rule = false;
@@ -40,9 +43,34 @@ struct PassRule {
     friend bool operator==(const PassRule&, const PassRule&) = default;
 };
 
+/// A rule of somebody else that drops all that comes from, or goes to, one interface. Left alone: it says what its
+/// author wants.
+struct ForeignDrop {
+    std::string program;
+    std::string family;
+    std::string table;
+    std::string chain;
+    std::string interface;
+    std::string rule;  ///< `iifname "virbr10" drop`
+    std::uint64_t handle = 0;
+
+    friend bool operator==(const ForeignDrop&, const ForeignDrop&) = default;
+};
+
+/// What the rules of firewalld (its nftables backend) say about zones.
+struct Firewalld {
+    bool present = false;
+    std::map<std::string, std::string> zones;  ///< by interface; those of the default zone are not named
+
+    friend bool operator==(const Firewalld&, const Firewalld&) = default;
+};
+
 struct ForeignRules {
-    std::vector<ForeignChain> chains;  ///< that drop
-    std::vector<PassRule> ours;        ///< wherever they are
+    std::vector<ForeignChain> chains;    ///< on forward and input that drop
+    std::vector<ForeignChain> hopeless;  ///< that drop where no mark of ours is asked: other hooks, the bridge family
+    std::vector<ForeignDrop> drops;
+    std::vector<PassRule> ours;  ///< wherever they are
+    Firewalld firewalld;
 };
 
 /// What the JSON text of `list ruleset` says about tables that are not vmrouter's. Pure.

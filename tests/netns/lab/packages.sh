@@ -12,7 +12,10 @@ lab_packages() {
     mkdir -p "$LAB/packages"
     mount --bind "$LAB_PACKAGES" "$LAB/packages"
     over=${over//"$LAB_PACKAGES"/"$LAB/packages"}
-    mount -t overlay -o "ro,lowerdir=$over/usr" lab-packages /usr || skip "this kernel has no overlay file system"
+    # Writable, for what a package's own installation would still do.
+    mkdir -p "$LAB/over/upper" "$LAB/over/work"
+    mount -t overlay -o "lowerdir=$over/usr,upperdir=$LAB/over/upper,workdir=$LAB/over/work" lab-packages /usr ||
+        skip "this kernel has no overlay file system"
     for name in "$@"; do
         cp -a --no-preserve=ownership "$LAB_PACKAGES/$name/etc/." /etc/
         [ ! -d "$LAB_PACKAGES/$name/var/lib" ] || cp -a --no-preserve=ownership "$LAB_PACKAGES/$name/var/lib/." /var/lib/
