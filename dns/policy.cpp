@@ -7,7 +7,12 @@
 namespace vmrouter::dns {
 
 bool Admission::admit(Ipv4 guest, Monotonic now) {
-    if (account(guest, now).rate.take(now)) return true;
+    Account& mine = account(guest, now);
+    if (mine.rate.take(now)) {
+        ++mine.queries;
+        return true;
+    }
+    ++mine.refused;
     ++refused_;
     return false;
 }
@@ -16,6 +21,7 @@ bool Admission::begin(Ipv4 guest) {
     Account& mine = account(guest, {});
     const std::size_t free = limits_.outstanding > outstanding_ ? limits_.outstanding - outstanding_ : 0;
     if (mine.outstanding >= std::max(free, limits_.share)) {
+        ++mine.refused;
         ++refused_;
         return false;
     }
@@ -34,6 +40,15 @@ void Admission::end(Ipv4 guest) {
 std::size_t Admission::outstanding(Ipv4 guest) const {
     const auto found = accounts_.find(guest);
     return found == accounts_.end() ? 0 : found->second.outstanding;
+}
+
+std::vector<GuestQueries> Admission::guests() const {
+    std::vector<GuestQueries> all;
+    all.reserve(accounts_.size());
+    for (const auto& [guest, account] : accounts_)
+        all.push_back({guest, account.queries, account.refused, account.outstanding});
+    std::sort(all.begin(), all.end(), [](const auto& a, const auto& b) { return a.guest < b.guest; });
+    return all;
 }
 
 Admission::Account& Admission::account(Ipv4 guest, Monotonic now) {

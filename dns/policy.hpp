@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <unordered_map>
+#include <vector>
 
 #include "dns/prefix_set.hpp"
 #include "dns/response.hpp"
@@ -23,6 +24,14 @@ struct AdmissionLimits {
     std::size_t guests = 4096;        ///< accounts kept; idle ones are forgotten when there are more
 };
 
+/// What one guest asked since its account was opened.
+struct GuestQueries {
+    Ipv4 guest;
+    std::uint64_t queries = 0;    ///< that were looked at
+    std::uint64_t refused = 0;    ///< dropped or answered SERVFAIL because of a limit
+    std::size_t outstanding = 0;  ///< that wait for an upstream now
+};
+
 /// Accounts of queries per guest.
 class Admission {
 public:
@@ -39,10 +48,13 @@ public:
     [[nodiscard]] std::size_t outstanding(Ipv4 guest) const;
     [[nodiscard]] std::uint64_t refused() const { return refused_; }  ///< by either limit
     [[nodiscard]] std::size_t accounts() const { return accounts_.size(); }
+    [[nodiscard]] std::vector<GuestQueries> guests() const;  ///< by address
 
 private:
     struct Account {
         TokenBucket rate;
+        std::uint64_t queries = 0;
+        std::uint64_t refused = 0;
         std::size_t outstanding = 0;
         Monotonic last{};
     };

@@ -391,6 +391,7 @@ Upstream& Service::group_for(const LocalDecision& decision) {
 
 void Service::note(Ipv4 guest, bool tcp, const Query& query, Bytes reply, Source source, Verdict verdict,
                    const Endpoint* upstream, std::chrono::microseconds took) {
+    if (source != Source::Error && query.question.type == Type::A) resolved_.note(guest, query.question.name, reply, now_);
     if (!watched_ || !query.has_question || reply.size() < header_size) return;
     const auto rcode = query.reject != Rcode::NoError ? query.reject : Rcode{static_cast<std::uint16_t>(reply[3] & 15)};
     observer_.answered({guest, tcp, query.question, rcode, source, verdict, upstream, took});
@@ -546,6 +547,12 @@ std::vector<Service::RouteStatus> Service::routes() const {
     std::vector<RouteStatus> all;
     for (std::size_t i = 0; i < routes_.size(); ++i) all.push_back({config_.routes[i].domain, routes_[i]->status()});
     return all;
+}
+
+std::optional<Service::ResolvedName> Service::name_for(Ipv4 guest, Ipv4 address) const {
+    const auto found = resolved_.find(guest, address);
+    if (!found) return std::nullopt;
+    return ResolvedName{found->name, std::chrono::duration_cast<std::chrono::milliseconds>(clock_now() - found->when)};
 }
 
 ServiceCounters Service::counters() const {

@@ -19,6 +19,7 @@
 #include "dns/cache.hpp"
 #include "dns/local.hpp"
 #include "dns/policy.hpp"
+#include "dns/resolved_names.hpp"
 #include "dns/task.hpp"
 #include "dns/tcp.hpp"
 #include "dns/transport.hpp"
@@ -118,7 +119,8 @@ public:
 
     void start();
 
-    /// New sockets, after the segment's interface was made anew.
+    /// New sockets, after the segment's interface was made anew. Questions that are out go on: answers over UDP leave by
+    /// the new socket, TCP connections end. Not from inside a callback of this service.
     void replace_sockets(FileDescriptor udp, FileDescriptor tcp);
 
     /// Takes a new configuration. The cache is kept, but for: everything when upstreams, device or cache limits
@@ -142,6 +144,14 @@ public:
         std::vector<UpstreamStatus> upstreams;
     };
     [[nodiscard]] std::vector<RouteStatus> routes() const;
+    /// Everyone who asked lately, by address.
+    [[nodiscard]] std::vector<GuestQueries> guests() const { return admission_.guests(); }
+    /// The name that this guest was last told to be at this address, and how long ago; of the last few thousand.
+    struct ResolvedName {
+        Name name;
+        std::chrono::milliseconds ago{0};
+    };
+    [[nodiscard]] std::optional<ResolvedName> name_for(Ipv4 guest, Ipv4 address) const;
     [[nodiscard]] const ServiceConfig& config() const { return config_; }
 
 private:
@@ -197,6 +207,7 @@ private:
     std::unique_ptr<Cache> cache_;
     std::optional<Local> local_;
     Admission admission_;
+    ResolvedNames resolved_;
     std::unique_ptr<Upstream> default_;
     std::vector<std::unique_ptr<Upstream>> routes_;  ///< in the order of config_.routes
     std::vector<Name> route_domains_;                ///< of routes_

@@ -202,8 +202,8 @@ void TcpServer::accept() {
             welcome(std::move(socket), Ipv4{ntohl(from.sin_addr.s_addr)}, ntohs(from.sin_port));
         } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
             pause_.expires_after(descriptor_pause);
-            pause_.async_wait([this](const asio::error_code& error) {
-                if (!error) wait();
+            pause_.async_wait([this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& error) {
+                if (!error && !alive.expired()) wait();
             });
             return;
         } else if (errno == EAGAIN) {

@@ -126,6 +126,7 @@ private:
     std::unordered_map<Ipv4, std::size_t> by_guest_;
     std::uint64_t accepted_ = 0;
     std::uint64_t refused_ = 0;
+    std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< for a pause that has ended when we go
 };
 
 }  // namespace vmrouter::dns

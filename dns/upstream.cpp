@@ -77,11 +77,16 @@ public:
     /// Something came from it: it lives.
     void heard(Monotonic when, Monotonic asked) {
         last_heard_ = when;
-        ++answers_;
         const auto sample = std::chrono::duration_cast<std::chrono::microseconds>(when - asked);
         rtt_ = rtt_ == 0us ? sample : (rtt_ * 7 + sample) / 8;
         if (health_ == Health::Suspect || health_ == Health::Down) group_.set_health(*this, Health::Up);
         probe_interval_ = least_probe_interval;
+    }
+
+    /// One question that was sent is over.
+    void count(Ending ending) {
+        if (ending == Ending::Answered) ++answers_;
+        if (ending == Ending::Silent || ending == Ending::Refused || ending == Ending::Broken) ++failures_;
     }
 
     void suspect() {
@@ -116,8 +121,17 @@ public:
     }
 
     [[nodiscard]] UpstreamStatus status() const {
-        return {endpoint(), health_,  std::chrono::duration_cast<Milliseconds>(rtt_ + 999us),
-                queries_,   answers_, pool_ ? pool_->out() : 0};
+        UpstreamStatus status;
+        status.endpoint = endpoint_;
+        status.health = health_;
+        status.rtt = std::chrono::duration_cast<Milliseconds>(rtt_ + 999us);
+        status.queries = queries_;
+        status.answers = answers_;
+        status.failures = failures_;
+        status.out = pool_ ? pool_->out() : 0;
+        if (last_heard_ != Monotonic{})
+            status.since_answer = std::chrono::duration_cast<Milliseconds>(now() - last_heard_);
+        return status;
     }
 
     Health health_ = Health::Up;
@@ -131,6 +145,7 @@ private:
     std::size_t number_;
     std::uint64_t queries_ = 0;
     std::uint64_t answers_ = 0;
+    std::uint64_t failures_ = 0;
     std::chrono::seconds probe_interval_ = least_probe_interval;
     Monotonic probed_{};
     Monotonic next_probe_{};
@@ -153,6 +168,7 @@ public:
     void ended(Ending ending, std::span<std::uint8_t> response) override {
         Exchange* exchange = exchange_;
         detach();
+        server_.count(ending);
         if (ending == Ending::Answered) server_.heard(now(), asked_);
         if (ending == Ending::Refused) server_.refused();
         if (exchange != nullptr) {

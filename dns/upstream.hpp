@@ -16,6 +16,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,8 +49,10 @@ struct UpstreamStatus {
     Health health = Health::Up;
     std::chrono::milliseconds rtt{0};  ///< smoothed; 0: no answer yet
     std::uint64_t queries = 0;
-    std::uint64_t answers = 0;
-    std::uint64_t out = 0;  ///< waiting for an answer now
+    std::uint64_t answers = 0;   ///< of any kind, SERVFAIL included
+    std::uint64_t failures = 0;  ///< silence for five seconds, an ICMP error, a TCP connection that failed
+    std::uint64_t out = 0;       ///< waiting for an answer now
+    std::optional<std::chrono::milliseconds> since_answer;  ///< how long ago anything came from it; probes count too
 };
 
 /// What an exchange came to.

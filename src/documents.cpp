@@ -2,6 +2,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "src/base/clock.hpp"
 #include "src/base/text.hpp"
 
 namespace vmrouter {
@@ -18,13 +19,34 @@ json event(const char* kind, Time now) {
 }
 
 json upstream_documents(const std::vector<dns::UpstreamStatus>& upstreams) {
+    const auto now = SystemClock{}.now();
     auto list = json::array();
     for (const auto& one : upstreams)
         list.push_back({{"server", to_string(one.endpoint)},
                         {"health", std::string(dns::to_string(one.health))},
                         {"rtt_ms", one.rtt.count() == 0 ? json(nullptr) : json(one.rtt.count())},
                         {"queries", one.queries},
-                        {"answers", one.answers}});
+                        {"answers", one.answers},
+                        {"failures", one.failures},
+                        {"outstanding", one.out},
+                        {"last_answer", one.since_answer ? seconds_or_null(now - *one.since_answer) : json(nullptr)}});
+    return list;
+}
+
+json route_documents(const std::vector<dns::Service::RouteStatus>& routes) {
+    auto list = json::array();
+    for (const auto& route : routes)
+        list.push_back({{"domain", to_string(route.domain)}, {"upstreams", upstream_documents(route.upstreams)}});
+    return list;
+}
+
+json guest_documents(const std::vector<dns::GuestQueries>& guests) {
+    auto list = json::array();
+    for (const auto& one : guests)
+        list.push_back({{"address", to_string(one.guest)},
+                        {"queries", one.queries},
+                        {"refused", one.refused},
+                        {"outstanding", one.outstanding}});
     return list;
 }
 
@@ -41,7 +63,16 @@ json dns_document(const dns::Service& service) {
             {"rebound", counters.rebound},
             {"cache_entries", counters.cache_entries},
             {"cache_bytes", counters.cache_bytes},
-            {"upstreams", upstream_documents(service.upstreams())}};
+            {"cache_hits", counters.cache.hits},
+            {"cache_misses", counters.cache.misses},
+            {"cache_insertions", counters.cache.insertions},
+            {"cache_evictions", counters.cache.evictions},
+            {"merged", counters.merged},
+            {"outstanding", counters.outstanding},
+            {"tcp_queries", counters.tcp_queries},
+            {"upstreams", upstream_documents(service.upstreams())},
+            {"routes", route_documents(service.routes())},
+            {"guests", guest_documents(service.guests())}};
 }
 
 json dhcp_document(const dhcp::Service& service) {

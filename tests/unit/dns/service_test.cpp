@@ -781,6 +781,8 @@ TEST_CASE("the listeners can be replaced while questions are out") {
     lab.start();
     Guest guest{lab.port};
     guest.send(make_query({}));
+    Stream stream{lab.port};
+    stream.send(framed(make_query({.name = "tcp.example.com"})));
     lab.run(30ms);
     auto udp = open_udp_socket(our_address, "lo", 0);
     REQUIRE(udp);
@@ -789,6 +791,63 @@ TEST_CASE("the listeners can be replaced while questions are out") {
     REQUIRE(tcp);
     lab.service->replace_sockets(std::move(*udp), std::move(*tcp));
     lab.run(150ms);
+    stream.receive();
+    CHECK(stream.closed);
     CHECK(answers(lab.ask()) == 1);
+    Stream again{lab.port};
+    again.send(framed(make_query({})));
+    CHECK(answers(lab.answer(again)) == 1);
     CHECK(lab.service->counters().outstanding == 0);
+}
+
+TEST_CASE("upstreams and guests are told about") {
+    Lab lab{2};
+    lab.server(0).be_silent();
+    lab.start();
+    CHECK(lab.service->upstreams()[1].rtt == 0ms);
+    CHECK(lab.service->guests().empty());
+    CHECK(answers(lab.ask()) == 1);
+    CHECK(answers(lab.ask({.name = "b.example.com"})) == 1);
+    Guest other{lab.port, Ipv4{127, 0, 66, 3}};
+    other.send(make_query({.name = "c.example.com"}));
+    CHECK(answers(lab.answer(other)) == 1);
+
+    const auto upstreams = lab.service->upstreams();
+    REQUIRE(upstreams.size() == 2);
+    CHECK(upstreams[0].health != Health::Up);
+    CHECK(!upstreams[0].since_answer);
+    CHECK(upstreams[0].answers == 0);
+    CHECK(upstreams[1].health == Health::Up);
+    CHECK(upstreams[1].queries == 3);
+    CHECK(upstreams[1].answers == 3);
+    CHECK(upstreams[1].failures == 0);
+    REQUIRE(upstreams[1].since_answer);
+    CHECK(*upstreams[1].since_answer < 5s);
+    CHECK(upstreams[1].rtt > 0ms);
+    CHECK(lab.run_until([&] { return lab.service->upstreams()[0].failures == 1; }, 8s));  // silence is only known late
+
+    const auto guests = lab.service->guests();
+    REQUIRE(guests.size() == 2);
+    CHECK(guests[0].guest == Ipv4{127, 0, 66, 2});
+    CHECK(guests[0].queries == 2);
+    CHECK(guests[1].queries == 1);
+    CHECK(guests[1].outstanding == 0);
+}
+
+TEST_CASE("the name that a guest resolved to an address is remembered, wherever the answer came from") {
+    Lab lab;
+    lab.start();
+    const Ipv4 guest{127, 0, 66, 2};
+    const Ipv4 address{192, 0, 2, 1};
+    CHECK(!lab.service->name_for(guest, address));
+    lab.ask({.name = "one.example.com"});
+    REQUIRE(lab.service->name_for(guest, address));
+    CHECK(to_string(lab.service->name_for(guest, address)->name) == "one.example.com");
+    CHECK(!lab.service->name_for(Ipv4{127, 0, 66, 3}, address));
+    lab.ask({.name = "two.example.com"});
+    lab.ask({.name = "one.example.com"});  // from the cache
+    CHECK(to_string(lab.service->name_for(guest, address)->name) == "one.example.com");
+    CHECK(lab.service->name_for(guest, address)->ago < 5s);
+    lab.ask({.name = "vm1.vm.internal"});
+    CHECK(to_string(lab.service->name_for(guest, Ipv4{127, 0, 66, 2})->name) == "vm1.vm.internal");
 }
