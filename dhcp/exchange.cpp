@@ -128,11 +128,15 @@ Decision start(const Exchange& exchange) {
     decision.note.level = Level::Debug;
     decision.note.verb = to_string(exchange.message.type());
     decision.note.client = exchange.message.chaddr;
+    decision.note.message = exchange.message.type();
+    decision.note.port = exchange.context.port;
+    decision.note.time = exchange.now;
     return decision;
 }
 
 Decision silent(Decision decision, Silence reason, Level level) {
     decision.silence = reason;
+    decision.note.silence = reason;
     decision.note.level = level;
     if (reason != Silence::Done) decision.note.detail = to_string(reason);
     return decision;

@@ -53,6 +53,14 @@ asio::awaitable<Result<void>> JournalWriter::rewrite(std::string content) {
     return submit([this, content = std::move(content)] { return rewrite_now(content); });
 }
 
+void JournalWriter::move_to(std::string path) {
+    enqueue({[this, path = std::move(path)] {
+                 path_ = path;
+                 return Result<void>{};
+             },
+             [](const Result<void>&) {}});
+}
+
 asio::awaitable<Result<void>> JournalWriter::replace(std::string path, std::string content) {
     return submit(
         [path = std::move(path), content = std::move(content)] { return replace_file_unsynced(path, content, 0644); });

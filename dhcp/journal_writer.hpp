@@ -38,6 +38,9 @@ public:
     /// Replaces the journal by `content` (new file, sync, rename, sync of the folder) and goes on appending to that.
     asio::awaitable<Result<void>> rewrite(std::string content);
 
+    /// The next rewrite() makes the journal there; until then the old one is appended to.
+    void move_to(std::string path);
+
     /// Replaces another file by rename, without a sync: a snapshot whose loss in a power cut costs nothing.
     asio::awaitable<Result<void>> replace(std::string path, std::string content);
 
@@ -54,7 +57,7 @@ private:
     // The writer thread's own.
     Result<void> append_now(const std::string& records);
     Result<void> rewrite_now(const std::string& content);
-    const std::string path_;
+    std::string path_;
     FileDescriptor file_;
     Error refusal_;  ///< why there is no file_
 

@@ -202,7 +202,8 @@ LeaseTable::~LeaseTable() = default;
 LeaseTable::LeaseTable(LeaseTable&&) noexcept = default;
 LeaseTable& LeaseTable::operator=(LeaseTable&&) noexcept = default;
 
-void LeaseTable::set_range(Range range) {
+void LeaseTable::set_range(Range range, std::size_t limit) {
+    state_->limit = limit;
     state_->taken = AddressBits{range};
     state_->used_in_range = 0;
     state_->reserved_in_range = 0;

@@ -123,8 +123,9 @@ public:
     LeaseTable(LeaseTable&&) noexcept;
     LeaseTable& operator=(LeaseTable&&) noexcept;
 
-    /// The range whose free addresses next_free() walks; leases outside it stay. Cost: the number of leases.
-    void set_range(Range range);
+    /// The range whose free addresses next_free() walks, and the new limit; leases outside it stay. Cost: the number of
+    /// leases.
+    void set_range(Range range, std::size_t limit);
     [[nodiscard]] Range range() const;
 
     /// The entry of an address, in any state. Pointers are valid until the table changes.

@@ -1,15 +1,16 @@
 #include "dhcp/probe.hpp"
 
+#include <cerrno>
 #include <utility>
 
 namespace vmrouter::dhcp {
 
 Prober::Prober(const asio::any_io_executor& executor, FileDescriptor arp, const MacAddress& ours, Random& random)
     : arp_(executor), ours_(ours), random_(random), batch_(16), signal_(executor) {
-    rebind(std::move(arp), ours);
+    replace_socket(std::move(arp), ours);
 }
 
-void Prober::rebind(FileDescriptor arp, const MacAddress& ours) {
+void Prober::replace_socket(FileDescriptor arp, const MacAddress& ours) {
     asio::error_code ignored;
     arp_.close(ignored);
     ours_ = ours;
@@ -103,17 +104,19 @@ void Prober::listen() {
     arp_.async_wait(asio::posix::stream_descriptor::wait_read,
                     [this, alive = std::weak_ptr<bool>(alive_)](const asio::error_code& waited) {
                         if (waited || alive.expired()) return;
-                        read_arp();
-                        listen();
+                        if (read_arp()) listen();
                     });
 }
 
-void Prober::read_arp() {
-    // An error (the interface went down) is read and forgotten: the packet socket reports it as well.
-    while (batch_.receive(arp_.native_handle()) == 0) {
+/// False when the socket is of no use any more, until replace_socket().
+bool Prober::read_arp() {
+    for (;;) {
+        const int failed = batch_.receive(arp_.native_handle());
+        // That the interface went down is read and forgotten: the packet socket reports it as well.
+        if (failed != 0) return failed == EAGAIN || failed == EINTR || failed == ENETDOWN;
         for (const ReceivedFrame& frame : batch_.frames())
             if (const auto packet = parse_arp(frame.bytes)) on_arp(*packet);
-        if (!batch_.full()) return;
+        if (!batch_.full()) return true;
     }
 }
 

@@ -61,7 +61,7 @@ public:
     /// What happened, after waiting for it. Empty after close().
     asio::awaitable<std::vector<ProbeEvent>> events();
 
-    void rebind(FileDescriptor arp, const MacAddress& ours);
+    void replace_socket(FileDescriptor arp, const MacAddress& ours);
     void close();
 
 private:
@@ -79,7 +79,7 @@ private:
     void report(ProbeEvent event);
     void collect_silent();
     void listen();
-    void read_arp();
+    bool read_arp();
     void on_arp(const ArpPacket& packet);
     void adjust_hearing();
 

@@ -334,6 +334,8 @@ std::string_view to_string(Silence silence) {
             return "does not hold that address";
         case Silence::LocalClient:
             return "a relay speaks for a client of the segment";
+        case Silence::Unreadable:
+            return "cannot be read";
     }
     return "";
 }

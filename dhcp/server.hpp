@@ -91,6 +91,7 @@ enum class Silence : std::uint8_t {
     StorageBroken,    ///< nothing new can be written
     NotTheHolder,     ///< RELEASE, DECLINE of somebody else's address
     LocalClient,      ///< a relay speaks for a client that holds its lease on the segment itself
+    Unreadable,       ///< the bytes are no DHCP message (a wrong checksum, a length that is not so)
 };
 /// In the words of the log: "names another server".
 std::string_view to_string(Silence silence);
@@ -148,8 +149,12 @@ struct Note {
     std::string_view verb;  ///< "OFFER", "ACK", "NAK", "DECLINE", "RELEASE", "INFORM", "BOOTP", "DISCOVER", "REQUEST"
     Ipv4 address;           ///< 0: none
     HardwareAddress client;
-    std::string name;    ///< legal or empty
-    std::string detail;  ///< "for 1h", "wrong network", "names another server"; escaped
+    std::string name;                            ///< legal or empty
+    std::string detail;                          ///< "for 1h", "wrong network", "names another server"; escaped
+    MessageType message = MessageType::Unknown;  ///< what the client sent
+    Silence silence = Silence::None;
+    int port = 0;  ///< Context::port
+    Time time{};
 
     /// "ACK 192.168.100.23 to 52:54:00:12:34:56 (vm1) for 1h"
     [[nodiscard]] std::string line() const;

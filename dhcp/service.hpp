@@ -11,8 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "dhcp/history.hpp"
 #include "dhcp/hosts_file.hpp"
 #include "dhcp/lease.hpp"
+#include "dhcp/observer.hpp"
 #include "dhcp/packet_socket.hpp"
 #include "dhcp/script.hpp"
 #include "dhcp/server.hpp"
@@ -23,30 +25,6 @@
 #include "src/base/result.hpp"
 
 namespace vmrouter::dhcp {
-
-/// Another DHCP server on the segment was heard.
-struct OtherServer {
-    MacAddress mac;
-    Ipv4 server;        ///< option 54, or its IP source
-    Ipv4 offers;        ///< yiaddr
-    unsigned port = 0;  ///< ifindex of the bridge port; 0: not known
-};
-
-/// What others want to know. Implemented by the roof; called on the executor's thread, must not block.
-class Observer {
-public:
-    virtual ~Observer() = default;
-    /// Leases came, changed or went, and that is on disk (or, for what may go on without, the disk refused). The ACKs
-    /// leave when this returns, so whoever lets guests through by their lease, or names them, has done so before they
-    /// know. Quarantines are among them: look at `after->state`.
-    virtual void leases_changed(std::span<const AppliedChange> changes) = 0;
-    /// One message was dealt with (for `monitor`).
-    virtual void noted(const Note& note) = 0;
-    virtual void server_seen(const OtherServer& server) = 0;
-    /// The segment's sockets report an error, as they do when the interface goes down or away. Service::rebind() is how
-    /// to go on when it was made anew.
-    virtual void interface_failed(const Error& error) = 0;
-};
 
 struct Counters {
     std::uint64_t received = 0;   ///< messages that could be read
@@ -104,26 +82,33 @@ public:
     /// Stops receiving, writes what is left (journal and leases file), and returns when run() is about to.
     asio::awaitable<void> stop();
 
-    /// New configuration: takes effect with the next message.
+    /// New configuration: takes effect with the next message. Leases stay; one whose address may not be given any more
+    /// is refused at its next renewal. `config.address` and `config.interface` stay what they were.
     void reconfigure(ServerConfig config, std::vector<HostEntry> hosts, std::string script);
+    /// Keeps the leases, or reads the reservations, somewhere else from now on. Leases that are found there and fit
+    /// beside ours are taken over; the old files stay behind.
+    void move_files(Paths paths);
     /// Reads the hosts file again; also done by itself when the file changes. The script hears of all leases, as after
     /// dnsmasq's SIGHUP, when `tell_script`.
     void reload_hosts(bool tell_script = false);
 
-    /// New sockets after the interface was made anew. Leases stay.
-    void rebind(Sockets sockets);
+    /// New sockets (open_sockets()) after the interface was made anew or came back. Leases, offers and probes go on;
+    /// ports keep their sockets until add_port() or remove_port().
+    void replace_sockets(Sockets sockets);
     /// open_port_socket() of a port that joined the bridge, or again for one that came back; `remove_port` when it
     /// left.
     void add_port(unsigned ifindex, FileDescriptor socket);
     void remove_port(unsigned ifindex);
 
-    /// All Bound leases, by address.
+    /// All Bound leases, by address; `last_seen` is when their client last sent anything.
     [[nodiscard]] std::vector<Lease> leases() const;
     [[nodiscard]] const LeaseTable& table() const;
     [[nodiscard]] const Reservations& reservations() const;
     [[nodiscard]] const ServerConfig& config() const;
     [[nodiscard]] const Counters& counters() const;
     [[nodiscard]] Health health() const;
+    /// The last messages of each guest and what was done about them.
+    [[nodiscard]] const GuestHistory& history() const;
 
     /// `leases drop`: the client's next renewal is refused. An error when nobody has the address.
     Result<void> drop(Ipv4 address);

@@ -202,6 +202,18 @@ void Storage::show(const Lease& lease) {
     dirty_ = true;
 }
 
+void Storage::move(Paths paths) {
+    paths_ = std::move(paths);
+    writer_.move_to(paths_.journal);
+    table_.for_each([&](const Lease& lease) {
+        if (lease.state == LeaseState::Bound) image_.put(lease);
+    });
+    dirty_ = true;
+    snapshot_at_ = Signal::TimePoint::min();
+    retry_at_ = Signal::TimePoint::min();  // a complete journal at the new place, at once
+    signal_.notify();
+}
+
 void Storage::close() {
     closed_ = true;
     signal_.notify();

@@ -59,6 +59,9 @@ public:
     void show(std::span<const AppliedChange> changes);
     void show(const Lease& lease);  ///< at start
 
+    /// Goes on elsewhere. Until the journal there is complete, records still go to the old one.
+    void move(Paths paths);
+
     /// Replaces, compacts, recovers and snapshots until close(); then once more, and returns.
     asio::awaitable<void> maintain();
     void close();

@@ -16,6 +16,8 @@ namespace {
 constexpr std::size_t batch_size = 64;
 constexpr std::size_t port_batch_size = 32;
 constexpr std::size_t most_sightings = 1024;
+constexpr Milliseconds first_pause{50};
+constexpr Milliseconds longest_pause{10'000};
 constexpr std::size_t most_strange = 16;  ///< a guest that floods us as a server is heard often enough
 
 std::uint64_t fingerprint(Bytes frame) {
@@ -43,10 +45,12 @@ void Transport::assign(Sockets sockets) {
     if (sockets_.packet) packet_.assign(sockets_.packet.release());
 }
 
-void Transport::rebind(Sockets sockets) {
+void Transport::replace_sockets(Sockets sockets) {
     asio::error_code ignored;
     packet_.close(ignored);
     sightings_.clear();
+    failing_ = false;
+    pause_ = first_pause;
     assign(std::move(sockets));
     rebound_.notify();
 }
@@ -67,22 +71,28 @@ asio::awaitable<std::span<const ReceivedFrame>> Transport::receive() {
             co_await rebound_.wait();
             continue;
         }
-        if (strange_.empty()) {
+        if (failing_) {
+            co_await rebound_.wait_until(resume_at_);
+            if (closed_ || !packet_.is_open()) continue;
+        } else if (strange_.empty()) {
             asio::error_code waited;
             co_await packet_.async_wait(asio::posix::stream_descriptor::wait_read,
                                         asio::redirect_error(asio::use_awaitable, waited));
             if (closed_ || !packet_.is_open()) continue;
-            // Cancelled: by rebind(), or because a port has seen something. Anything else cannot be waited out.
+            // Cancelled: by replace_sockets(), or because a port has seen something. Anything else cannot be waited
+            // out.
             if (waited && waited != asio::error::operation_aborted) {
-                error_ = system_error("cannot wait for DHCP packets", waited.value(), sockets_.interface);
+                fail(system_error("cannot wait for DHCP packets", waited.value(), sockets_.interface), waited.value());
                 break;
             }
         }
         const int failed = batch_.receive(packet_.native_handle());
         if (failed != 0 && failed != EAGAIN && failed != EINTR) {
-            error_ = system_error("cannot receive DHCP packets", failed, sockets_.interface);
+            fail(system_error("cannot receive DHCP packets", failed, sockets_.interface), failed);
             break;
         }
+        failing_ = false;
+        pause_ = first_pause;
         // After the bridge's socket: a port sees a frame first, so what we have just read waits there already.
         drain_ready_ports();
         if (failed == 0) {
@@ -99,6 +109,15 @@ asio::awaitable<std::span<const ReceivedFrame>> Transport::receive() {
         if (!frames_.empty()) break;
     }
     co_return std::span<const ReceivedFrame>(frames_);
+}
+
+/// An error may be over when it is read (the interface went down), or stay: then it is looked at less and less often,
+/// and said once. An interface that is gone does not come back to this socket.
+void Transport::fail(Error error, int errnum) {
+    if (!std::exchange(failing_, true)) error_ = std::move(error);
+    resume_at_ =
+        errnum == ENODEV || errnum == EBADF ? Signal::TimePoint::max() : std::chrono::steady_clock::now() + pause_;
+    pause_ = std::min(2 * pause_, longest_pause);
 }
 
 std::size_t Transport::send(std::span<const Bytes> frames, int& failed) {
@@ -131,18 +150,22 @@ void Transport::watch(unsigned ifindex) {
                                 [this, ifindex, weak = std::weak_ptr<Port>(port)](const asio::error_code& waited) {
                                     const auto same = weak.lock();
                                     if (waited || !same || !same->descriptor.is_open()) return;
-                                    drain(ifindex, same->descriptor.native_handle());
+                                    const int failed = drain(ifindex, same->descriptor.native_handle());
                                     if (!strange_.empty()) {
                                         asio::error_code ignored;
                                         packet_.cancel(ignored);
                                     }
-                                    watch(ifindex);
+                                    // What lasts would be read again and again; remove_port() follows.
+                                    if (failed == 0 || failed == ENETDOWN) watch(ifindex);
                                 });
 }
 
-void Transport::drain(unsigned ifindex, int fd) {
-    // An error (the port went down or away) is read and forgotten: remove_port() follows when it matters.
-    while (port_batch_.receive(fd, FrameBatch::For::Anybody) == 0) {
+/// 0 when the socket is empty, else the errno.
+int Transport::drain(unsigned ifindex, int fd) {
+    for (;;) {
+        const int failed = port_batch_.receive(fd, FrameBatch::For::Anybody);
+        if (failed == EAGAIN || failed == EINTR) return 0;
+        if (failed != 0) return failed;
         for (const ReceivedFrame& frame : port_batch_.frames()) {
             if (is_server_answer(frame.bytes) && strange_.size() < most_strange) {
                 strange_.emplace_back(frame.bytes.begin(), frame.bytes.end());
@@ -151,7 +174,7 @@ void Transport::drain(unsigned ifindex, int fd) {
             if (sightings_.size() >= most_sightings) sightings_.pop_front();
             sightings_.push_back({fingerprint(frame.bytes), ifindex});
         }
-        if (!port_batch_.full()) return;
+        if (!port_batch_.full()) return 0;
     }
 }
 

@@ -14,6 +14,7 @@
 
 #include "dhcp/packet_socket.hpp"
 #include "dhcp/signal.hpp"
+#include "src/base/clock.hpp"
 #include "src/base/file.hpp"
 #include "src/base/result.hpp"
 
@@ -31,14 +32,15 @@ public:
     /// after close().
     asio::awaitable<std::span<const ReceivedFrame>> receive();
 
-    /// Why the last receive() came back empty; an Error with an empty text when there is none.
+    /// Why the last receive() came back empty; an Error with an empty text when there is none, or when it was told
+    /// before.
     Error take_error() { return std::exchange(error_, {}); }
 
     /// How many of `frames` the kernel took. What it does not take is lost, as on any wire.
     std::size_t send(std::span<const Bytes> frames, int& failed);
 
     /// New sockets for a segment that was made anew. The old ones are closed, a waiting receive() goes on with these.
-    void rebind(Sockets sockets);
+    void replace_sockets(Sockets sockets);
     void close();
 
     /// A port of the bridge. The same interface again replaces its socket.
@@ -59,7 +61,8 @@ private:
 
     void assign(Sockets sockets);
     void watch(unsigned ifindex);
-    void drain(unsigned ifindex, int fd);
+    int drain(unsigned ifindex, int fd);
+    void fail(Error error, int errnum);
     void drain_ready_ports();
     unsigned port_of(Bytes frame);
 
@@ -69,6 +72,9 @@ private:
     Signal rebound_;
     bool closed_ = false;
     Error error_;
+    bool failing_ = false;  ///< since an error, until a receive works
+    Milliseconds pause_{50};
+    Signal::TimePoint resume_at_{};
     FrameBatch batch_;
     FrameBatch port_batch_;
     std::unordered_map<unsigned, std::shared_ptr<Port>> ports_;

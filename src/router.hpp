@@ -119,7 +119,6 @@ private:
     GuestNames names_;
     firewall::Tallies tallies_;
     TokenBucket blocked_lines_{2, 20};
-    TokenBucket server_lines_{0.1, 3};
     TokenBucket overlap_lines_{0.01, 1};
     std::set<int> known_ports_;
     bool repairing_ = false;

@@ -77,7 +77,6 @@ void Router::leases_changed(std::span<const dhcp::AppliedChange> changes) {
 void Router::noted(const dhcp::Note&) {}
 
 void Router::server_seen(const dhcp::OtherServer& server) {
-    if (!server_lines_.take(clock_.monotonic())) return;
     dhcp_logger.warn(
         "SERVER another DHCP server on the segment, {} ({}) on port {}, offers {}; it is blocked where it is "
         "behind a port of the bridge",

@@ -105,7 +105,8 @@ background rogue dnsmasq dnsmasq --keep-in-foreground --conf-file=/dev/null --po
 sleep 0.5
 guest_add victim
 guest_dhcp victim udhcpc
-check "is named" wait_until 5 log_has "another DHCP server answers on virbr10: 192.168.100.250 at $(guest_mac rogue)"
+check "is named, with its port" wait_until 5 log_has "SERVER another DHCP server on the segment, 192.168.100.250 \\($(guest_mac rogue)\\) on port $(guest_port rogue), offers"
+expect_equal "once, and nothing else says so" 1 "$(grep -c 'another DHCP server' "$LAB/vmrouter.log")"
 case $(guest_address victim) in
     192.168.100.15? | 192.168.100.160) fail "the guest follows our server" ;;
     *) ok "the guest follows our server" ;;

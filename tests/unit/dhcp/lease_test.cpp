@@ -193,7 +193,7 @@ TEST_CASE("A new range knows the leases that are there") {
     LeaseTable leases = table();
     put(leases, bound("192.168.100.10", vm1));
     put(leases, bound("192.168.100.200", vm2));
-    leases.set_range({ip("192.168.100.10"), ip("192.168.100.20")});
+    leases.set_range({ip("192.168.100.10"), ip("192.168.100.20")}, 65536);
     CHECK(leases.used_in_range() == 1);
     CHECK(leases.next_free(ip("192.168.100.10")) == ip("192.168.100.11"));
     remove(leases, "192.168.100.200");

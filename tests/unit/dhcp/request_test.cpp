@@ -224,7 +224,7 @@ TEST_CASE("A lease outside the range after a change of the configuration ends at
     const auto address = scene.join(vm1);
     scene.config.range = {ip("192.168.100.2"), ip("192.168.100.3")};
     REQUIRE_FALSE(scene.config.range.contains(address));
-    scene.leases.set_range(scene.config.range);
+    scene.leases.set_range(scene.config.range, 65536);
     CHECK(is_nak(scene.send_unicast(renewal(vm1, to_string(address))), "address not available"));
     CHECK(scene.config.range.contains(scene.join(vm1)));
 }

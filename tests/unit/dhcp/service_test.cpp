@@ -375,10 +375,117 @@ TEST_CASE("An interface that was made anew is served again without losing a leas
         CHECK(segment.observer.failures.size() == 1);
         make_cable();
         segment.guests.emplace("far");
-        segment.service->rebind(std::move(*open_sockets("near")));
+        segment.service->replace_sockets(std::move(*open_sockets("near")));
         segment.guests->renew(guest, address);
         CHECK(segment.next(guest).message.type() == MessageType::Ack);
         segment.lease(guest_mac(2));  // with a probe
+    });
+}
+
+TEST_CASE("Why a guest has no address can be told from its history") {
+    in_namespace([] {
+        HostEntry nobody;
+        nobody.macs.push_back({HardwareAddress(guest_mac(9)), 0});
+        nobody.ignore = true;
+        nobody.where = "test";
+        Segment segment(server_config(), {nobody});
+        segment.guests->discover(guest_mac(9));
+        segment.guests->discover(guest_mac(9));
+        std::vector<std::uint8_t> junk(300, 0xff);
+        REQUIRE(send_frame(open_packet_socket(if_nametoindex("far"))->get(),
+                           build_frame(squatter, MacAddress::broadcast(), {}, client_port, Ipv4(255, 255, 255, 255),
+                                       server_port, junk)) == 0);
+        segment.lease(guest);
+
+        const auto& history = segment.service->history();
+        const GuestRecord* ignored = history.find(HardwareAddress(guest_mac(9)));
+        REQUIRE(ignored != nullptr);
+        REQUIRE(ignored->events.size() == 1);
+        CHECK(ignored->events[0].count == 2);
+        CHECK(ignored->events[0].silence == Silence::Ignored);
+        CHECK(ignored->events[0].message == MessageType::Discover);
+        const GuestRecord* strange = history.find(HardwareAddress(squatter));
+        REQUIRE(strange != nullptr);
+        CHECK(strange->events.at(0).silence == Silence::Unreadable);
+        const GuestRecord* served = history.find(HardwareAddress(guest));
+        REQUIRE(served != nullptr);
+        CHECK(served->granted);
+        CHECK(served->events.back().verb == "ACK");
+        CHECK(history.newest_first().front() == served);
+    });
+}
+
+TEST_CASE("A lease was last seen when its guest last said anything") {
+    in_namespace([] {
+        Segment segment;
+        segment.lease(guest);
+        const Time bound = segment.service->leases().at(0).last_seen;
+        segment.run(Milliseconds{30});
+        segment.guests->discover(guest);
+        segment.next(guest);
+        CHECK(segment.service->leases().at(0).last_seen >= bound + Milliseconds{30});
+        CHECK(segment.service->table().find(segment.service->leases().at(0).address)->last_seen == bound);
+    });
+}
+
+TEST_CASE("A new configuration counts from the next message on and leases stay") {
+    in_namespace([] {
+        ServerConfig narrow = server_config();
+        narrow.range = {Ipv4(192, 168, 100, 10), Ipv4(192, 168, 100, 10)};
+        Segment segment(narrow);
+        const Ipv4 address = segment.lease(guest);
+        segment.guests->discover(guest_mac(2));
+        CHECK(segment.silent());
+
+        ServerConfig wide = server_config();
+        wide.lease_time = Seconds{7200};
+        wide.domain = "other.internal";
+        wide.ntp_servers = {Ipv4(192, 168, 100, 1)};
+        HostEntry third;
+        third.macs.push_back({HardwareAddress(guest_mac(3)), 0});
+        third.address = Ipv4(192, 168, 100, 33);
+        third.where = "test";
+        segment.service->reconfigure(wide, {third}, "");
+        segment.guests->renew(guest, address);
+        const Heard ack = segment.next(guest);
+        CHECK(ack.message.type() == MessageType::Ack);
+        CHECK(ack.message.options.u32(option::lease_time) == 7200);
+        CHECK(ack.message.options.text(option::domain_name) == "other.internal");
+        CHECK(ack.message.options.ip(option::ntp_servers) == Ipv4(192, 168, 100, 1));
+        CHECK(segment.lease(guest_mac(2)) != address);
+        CHECK(segment.lease(guest_mac(3)) == Ipv4(192, 168, 100, 33));
+
+        segment.service->reconfigure(narrow, {}, "");  // and back: what lies outside is refused at its renewal
+        segment.guests->renew(guest_mac(3), Ipv4(192, 168, 100, 33));
+        CHECK(segment.next(guest_mac(3)).message.type() == MessageType::Nak);
+        segment.guests->renew(guest, address);
+        CHECK(segment.next(guest).message.type() == MessageType::Ack);
+    });
+}
+
+TEST_CASE("Leases and reservations go on in other files when they are told to") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 address = segment.lease(guest);
+        REQUIRE(
+            replace_file(segment.folder / "elsewhere", "4000000000 52:54:00:00:00:63 192.168.100.99 there *\n", 0644));
+        REQUIRE(replace_file(segment.folder / "hosts2", "52:54:00:00:00:05,192.168.100.55\n", 0644));
+        segment.service->move_files(Paths::beside(segment.folder / "elsewhere", segment.folder / "hosts2"));
+        CHECK(segment.service->reservations().by_address(Ipv4(192, 168, 100, 55)) != nullptr);
+        segment.run(Milliseconds{100});
+        const Ipv4 second = segment.lease(guest_mac(2));
+        segment.run(Milliseconds{1000});
+        const auto leases = *read_file(segment.folder / "elsewhere");
+        const auto journal = *read_file(segment.folder / "elsewhere.journal");
+        for (const Ipv4 one : {address, second, Ipv4(192, 168, 100, 99)}) {
+            CHECK(leases.find(" " + to_string(one) + " ") != std::string::npos);
+            CHECK(journal.find("+ " + to_string(one) + " ") != std::string::npos);
+        }
+        CHECK(read_file(segment.folder / "leases.journal")->find(to_string(second)) == std::string::npos);
+        // The new hosts file is the one that is watched.
+        REQUIRE(replace_file(segment.folder / "hosts2", "52:54:00:00:00:05,192.168.100.56\n", 0644));
+        segment.run(Milliseconds{100});
+        CHECK(segment.service->reservations().by_address(Ipv4(192, 168, 100, 56)) != nullptr);
     });
 }
 

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <fcntl.h>
+#include <unistd.h>
 #include <asio/io_context.hpp>
 #include <cerrno>
 
@@ -256,12 +258,43 @@ TEST_CASE("An interface that goes away is reported and new sockets go on") {
         };
         const auto renew = [&]() -> asio::awaitable<void> {
             co_await sleep_for(io, Milliseconds{20});
-            transport.rebind(std::move(*open_sockets("near")));
+            transport.replace_sockets(std::move(*open_sockets("near")));
             send_all(sender("far"), frame({}));
         };
         asio::co_spawn(io, renew(), [](std::exception_ptr) {});
         finish(io, wait());
     });
+}
+
+TEST_CASE("An error that lasts is told once and looked at less and less often") {
+    asio::io_context io;
+    std::array<int, 2> pipe_ends{};
+    REQUIRE(pipe2(pipe_ends.data(), O_NONBLOCK | O_CLOEXEC) == 0);
+    const FileDescriptor writer(pipe_ends[1]);
+    REQUIRE(write(writer.get(), "x", 1) == 1);  // readable for ever, and no socket: every receive fails
+    Sockets sockets;
+    sockets.interface = "near";
+    sockets.packet = FileDescriptor(pipe_ends[0]);
+    Transport transport(io.get_executor(), std::move(sockets));
+
+    int errors = 0;
+    int told = 0;
+    const auto serve = [&]() -> asio::awaitable<void> {
+        for (;;) {
+            const auto frames = co_await transport.receive();
+            CHECK(frames.empty());
+            const Error error = transport.take_error();
+            if (error.what.empty() && errors == 0) co_return;  // closed
+            ++errors;
+            if (!error.what.empty()) ++told;
+            if (errors > 100) co_return;
+        }
+    };
+    asio::co_spawn(io, serve(), [](std::exception_ptr) {});
+    io.run_for(Milliseconds{600});
+    CHECK(errors >= 2);
+    CHECK(errors <= 5);  // 0, 50, 150, 350 ms
+    CHECK(told == 1);
 }
 
 TEST_CASE("A transport that is closed ends its receive") {
