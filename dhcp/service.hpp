@@ -82,15 +82,14 @@ public:
     /// Stops receiving, writes what is left (journal and leases file), and returns when run() is about to.
     asio::awaitable<void> stop();
 
-    /// New configuration: takes effect with the next message. Leases stay; one whose address may not be given any more
-    /// is refused at its next renewal. `config.address` and `config.interface` stay what they were.
+    /// A reload: the new configuration takes effect with the next message, the hosts file is read again (as it is by
+    /// itself whenever it changes), and the script hears of all leases, as after dnsmasq's SIGHUP. Leases stay; one
+    /// whose address may not be given any more is refused at its next renewal. `config.address` and `config.interface`
+    /// stay what they were.
     void reconfigure(ServerConfig config, std::vector<HostEntry> hosts, std::string script);
-    /// Keeps the leases, or reads the reservations, somewhere else from now on. Leases that are found there and fit
-    /// beside ours are taken over; the old files stay behind.
+    /// Keeps the leases, or reads the reservations, somewhere else from now on; nothing happens when it is the same
+    /// place. Leases that are found there and fit beside ours are taken over; the old files stay behind.
     void move_files(Paths paths);
-    /// Reads the hosts file again; also done by itself when the file changes. The script hears of all leases, as after
-    /// dnsmasq's SIGHUP, when `tell_script`.
-    void reload_hosts(bool tell_script = false);
 
     /// New sockets (open_sockets()) after the interface was made anew or came back. Leases, offers and probes go on;
     /// ports keep their sockets until add_port() or remove_port().

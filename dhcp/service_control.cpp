@@ -88,22 +88,21 @@ void Service::reconfigure(ServerConfig config, std::vector<HostEntry> hosts, std
     parts.script.configure(std::move(script), parts.config.interface, parts.config.domain);
     parts.hosts.configure(std::move(hosts), parts.config.address, parts.config.interface);
     parts.hosts.reload();
+    parts.tell_script_all();
 }
 
 void Service::move_files(Paths paths) {
     Parts& parts = *parts_;
     const bool moved = paths.leases != parts.paths.leases;
+    const bool other_hosts = paths.hosts != parts.paths.hosts;
     parts.paths = std::move(paths);
-    parts.hosts.set_path(parts.paths.hosts);
-    parts.hosts.reload();
+    if (other_hosts) {
+        parts.hosts.set_path(parts.paths.hosts);
+        parts.hosts.reload();
+    }
     if (!moved) return;
     parts.restore(load_leases(parts.paths));
     parts.storage.move(parts.paths);
-}
-
-void Service::reload_hosts(bool tell_script) {
-    parts_->hosts.reload();
-    if (tell_script) parts_->tell_script_all();
 }
 
 void Service::replace_sockets(Sockets sockets) {

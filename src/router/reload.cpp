@@ -17,10 +17,9 @@ Result<void> Router::reload(conf::Loaded loaded) {
     if (forwards_)
         if (auto set = forwards_->set(loaded_.config.firewall.forward); !set) return set;
     if (dhcp_) {
+        dhcp_->move_files(dhcp::Paths::beside(plan->leases_file, plan->hosts_file));
         dhcp_->reconfigure(dhcp_config(loaded_.config, *plan_.segment, names_of_host()),
                            configured_hosts(loaded_.config, loaded_.places), loaded_.config.dhcp.script);
-        dhcp_->move_files(dhcp::Paths::beside(plan->leases_file, plan->hosts_file));
-        dhcp_->reload_hosts(true);
     }
     follow_host();
     reconfigure_dns();
