@@ -45,6 +45,26 @@ expect "apt-get's own words are shown" '^E: Unable to locate' "$said"
 expect "a failed installation names the packages" 'could not install: udhcpc' "$said"
 expect "a failed installation ends the script" '^status 1$' "$said"
 
+# Packages of the lab: a tree each, complete or not there at all.
+mkdir -p "$work/tree/usr/bin" "$work/tree/lib" && touch "$work/tree/usr/bin/tool" "$work/tree/lib/library"
+tar -C "$work/tree" -cf "$work/tool.tar" .
+stand_in apt-get <<'EOF'
+case $* in
+    *--simulate*) printf 'Inst tool (1 Debian [amd64])\nConf tool (1 Debian [amd64])\n' ;;
+    *download*) [ ! -e "$work/offline" ] || { echo "E: no network" && exit 100; }; touch tool_1_amd64.deb ;;
+esac
+EOF
+stand_in dpkg-deb <<<'cat "$work/tool.tar"'
+touch "$work/offline"
+said=$(with_setup 'repo=$work; fetch_lab_packages tool; ls build/lab-packages/tool/.complete "$work/build/lab-packages/tool/.complete"')
+expect "what cannot be fetched is said" 'could not fetch tool; its tests are skipped' "$said"
+expect "... and leaves nothing that looks complete" "cannot access '$work/build/lab-packages/tool/.complete'" "$said"
+rm "$work/offline"
+said=$(with_setup 'repo=$work; fetch_lab_packages tool')
+expect "a package of the lab is unpacked" '^tool$' "$(ls "$work/build/lab-packages/tool/usr/bin")"
+expect "... /lib is a link into /usr" '^library$' "$(ls "$work/build/lab-packages/tool/usr/lib")"
+expect "... and is fetched once" '^status 0$' "$(with_setup 'repo=$work; fetch_lab_packages tool' | head -1)"
+
 said=$(with_setup 'silence=1; with_progress "thinking" sleep 2.5')
 expect "silence is broken" 'thinking, [12] s so far' "$said"
 said=$(with_setup 'with_progress "x" sh -c "echo [1/9] a; echo [2/9] b; echo problem; exit 3" || echo "gave $?"')
