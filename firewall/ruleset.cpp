@@ -235,7 +235,9 @@ void add_input(Script& script, const Words& w) {
     std::vector<std::string> rules{
         "meta nfproto ipv6" + to(ipv6),
     };
-    if (w.segment.dhcp)
+    // Port 67 opened by hand is another DHCP server's, or a relay's: clients without an address call for it by broadcast.
+    const auto& opened = w.segment.open_host_ports;
+    if (w.segment.dhcp || std::ranges::find(opened, Service{Protocol::Udp, 67}) != opened.end())
         rules.push_back("ip daddr { " + w.ours + ", 255.255.255.255 } udp sport 68 udp dport 67 goto vm_pass");
     rules.push_back("ct state { invalid, untracked }" + to(invalid));
     rules.emplace_back("ct state related goto vm_error");

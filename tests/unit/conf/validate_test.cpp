@@ -311,6 +311,7 @@ TEST_CASE("Keys of a service that is off are pointed out") {
     CHECK(doubtful("dns.enabled = false\ndns.domain = \"a.b\"") ==
           "vm.toml:4:14: dns.domain has no effect while dns.enabled is false\n");
     CHECK(doubtful("dhcp.enabled = false") == "");
+    CHECK(doubtful("dhcp.enabled = false\ndhcp.checksum_fill = true") == "");  // for other servers on this host
 }
 
 TEST_CASE("Boot values fit the fields of the message") {

@@ -20,3 +20,13 @@ TEST_CASE("The rule sets are the golden ones") {
         CHECK(*golden == text);
     }
 }
+
+TEST_CASE("Another DHCP server of this host hears clients that have no address yet when its port is opened") {
+    Policy policy = bridge_policy();
+    const std::string rule = "255.255.255.255 } udp sport 68 udp dport 67 goto vm_pass";
+    CHECK(ruleset(policy).find(rule) != std::string::npos);
+    policy.segment->dhcp = false;
+    CHECK(ruleset(policy).find(rule) == std::string::npos);
+    policy.segment->open_host_ports.push_back({Protocol::Udp, 67});
+    CHECK(ruleset(policy).find(rule) != std::string::npos);
+}
