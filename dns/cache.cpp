@@ -62,7 +62,8 @@ struct Cache::Entry {
         return static_cast<std::uint64_t>((now - stored).count()) / 1'000'000'000;
     }
     [[nodiscard]] bool lives(Monotonic now) const { return age(now) < lifetime; }
-    [[nodiscard]] bool is_validated_nothing() const { return type == every_type && authenticated; }
+    /// There is nothing of this name nor below it (RFC 8020 section 2).
+    [[nodiscard]] bool is_nothing() const { return type == every_type; }
 };
 
 Cache::Cache(CacheLimits limits) : limits_(limits) {
@@ -73,12 +74,13 @@ Cache::Cache(CacheLimits limits) : limits_(limits) {
 Cache::~Cache() = default;
 
 std::size_t Cache::answer(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
-                          std::size_t limit) {
+                          std::size_t limit, std::size_t top) {
+    if (query.question.klass != Class::In) return 0;
     const Bytes name = query.question.name.wire();
     Entry* entry = find(query.question, name, query.question.type, hash);
     if (entry == nullptr || !entry->lives(now)) entry = find(query.question, name, every_type, hash);
     const bool here = entry != nullptr && entry->lives(now);
-    if (!here) entry = validated_nothing_ > 0 ? find_nothing_above(query.question, now) : nullptr;
+    if (!here) entry = nothings_ > 0 ? find_nothing_above(query.question, now, top) : nullptr;
     if (entry == nullptr) {
         ++statistics_.misses;
         return 0;
@@ -90,6 +92,7 @@ std::size_t Cache::answer(const Query& query, std::uint64_t hash, Monotonic now,
 
 std::size_t Cache::answer_stale(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
                                 std::size_t limit) {
+    if (query.question.klass != Class::In) return 0;
     Entry* best = nullptr;
     for (const Type type : {query.question.type, every_type}) {
         Entry* entry = find(query.question, query.question.name.wire(), type, hash);
@@ -166,7 +169,7 @@ void Cache::insert(Entry&& entry, Monotonic now) {
     }
     entry.next = head;
     head = index;
-    validated_nothing_ += entry.is_validated_nothing() ? 1 : 0;
+    nothings_ += entry.is_nothing() ? 1 : 0;
     entries_[index] = std::move(entry);
     link_newest(index);
     ++size_;
@@ -179,7 +182,7 @@ void Cache::flush() {
     entries_.shrink_to_fit();
     std::fill(buckets_.begin(), buckets_.end(), none);
     free_ = newest_ = oldest_ = none;
-    size_ = bytes_ = validated_nothing_ = 0;
+    size_ = bytes_ = nothings_ = 0;
 }
 
 void Cache::flush_negative() {
@@ -203,12 +206,12 @@ Cache::Entry* Cache::find(const Question& question, Bytes name, Type type, std::
     return nullptr;
 }
 
-/// A validated NXDOMAIN of a name above this one.
-Cache::Entry* Cache::find_nothing_above(const Question& question, Monotonic now) {
+/// An NXDOMAIN of a name above this one.
+Cache::Entry* Cache::find_nothing_above(const Question& question, Monotonic now, std::size_t top) {
     const Suffixes suffixes(question.name);
-    for (std::size_t i = 1; i < suffixes.labels(); ++i) {
+    for (std::size_t i = 1; i < suffixes.labels() && i <= top; ++i) {
         Entry* entry = find(question, suffixes.wire(i), every_type, suffixes.hash(i));
-        if (entry != nullptr && entry->is_validated_nothing() && entry->lives(now)) return entry;
+        if (entry != nullptr && entry->is_nothing() && entry->lives(now)) return entry;
     }
     return nullptr;
 }
@@ -263,7 +266,7 @@ void Cache::remove(std::uint32_t index) {
     while (*at != index) at = &entries_[*at].next;
     *at = entry.next;
     unlink(index);
-    validated_nothing_ -= entry.is_validated_nothing() ? 1 : 0;
+    nothings_ -= entry.is_nothing() ? 1 : 0;
     --size_;
     bytes_ -= entry.cost();
     entry.block.reset();

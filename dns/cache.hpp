@@ -40,9 +40,11 @@ public:
 
     /// Writes the reply into `out` (see write_answer for `limit`) and returns its size, or 0 on a miss. `hash` is
     /// Suffixes(query.question.name).hash(0). Counts a hit or a miss. An NXDOMAIN answers every type of its name (RFC
-    /// 2308 section 5). No allocation.
+    /// 2308 section 5) and of every name below it (RFC 8020), but for names in a zone that is asked elsewhere than the
+    /// NXDOMAIN's: of the suffixes of the name (see Suffixes) only those up to `top` are looked at. Only classes IN are
+    /// kept. No allocation, but for a name below.
     std::size_t answer(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
-                       std::size_t limit);
+                       std::size_t limit, std::size_t top = Name::max_labels);
     /// The same from an answer that has ended within the stale window (or still lives), marked with an Extended DNS
     /// Error; for when every upstream is down. Does not count a miss.
     std::size_t answer_stale(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
@@ -67,7 +69,7 @@ private:
     static constexpr std::uint32_t none = 0xffffffff;
 
     Entry* find(const Question& question, Bytes name, Type type, std::uint64_t hash);
-    Entry* find_nothing_above(const Question& question, Monotonic now);
+    Entry* find_nothing_above(const Question& question, Monotonic now, std::size_t top);
     std::size_t reply_below(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out,
                             std::size_t limit);
     void use(Entry& entry);
@@ -90,8 +92,8 @@ private:
     std::uint32_t oldest_ = none;
     std::size_t size_ = 0;
     std::size_t bytes_ = 0;
-    std::size_t validated_nothing_ = 0;  ///< entries that speak for the names below them
-    Answer below_;                       ///< such an entry's message, for another name
+    std::size_t nothings_ = 0;  ///< entries that speak for the names below them
+    Answer below_;              ///< such an entry's message, for another name
 };
 
 }  // namespace vmrouter::dns

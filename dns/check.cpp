@@ -151,6 +151,10 @@ private:
         return records.ok();
     }
 
+    [[nodiscard]] bool of_our_class(const Record& record) const {
+        return record.klass == question_.klass || question_.klass == Class::Any;
+    }
+
     bool take_opt(const Record& record) {
         if (record.section != Record::Section::Additional || !record.owner.is_root() || ++opts_ > 1) return false;
         extended_rcode_ = static_cast<std::uint16_t>(record.ttl >> 24);
@@ -159,7 +163,7 @@ private:
 
     /// What one record says; false when it has to go.
     bool take(const Record& record) {
-        if (record.klass != question_.klass || record.type == Type::Tsig) return false;  // we signed nothing
+        if (!of_our_class(record) || record.type == Type::Tsig) return false;  // we signed nothing
         const bool in_answer = record.section == Record::Section::Answer;
         if (in_answer && !chain_.takes(message_, record)) {
             ++answer_.unrelated_count;
@@ -187,7 +191,7 @@ private:
 
     /// The same judgement again, for the rewriting, when the whole chain and everything stripped is known.
     bool keeps(const Record& record) {
-        if (record.type == Type::Opt || record.type == Type::Tsig || record.klass != question_.klass) return false;
+        if (record.type == Type::Opt || record.type == Type::Tsig || !of_our_class(record)) return false;
         if (record.section == Record::Section::Answer && !chain_.takes(message_, record)) return false;
         if (blocked_address(message_, record, rules_.blocked)) return false;
         if (record.type != Type::Rrsig || record.rdata_size < 2) return true;

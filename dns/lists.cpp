@@ -1,10 +1,8 @@
 #include "dns/lists.hpp"
 
 #include <asio/co_spawn.hpp>
-#include <asio/error.hpp>
 #include <asio/post.hpp>
 #include <asio/use_awaitable.hpp>
-#include <system_error>
 #include <utility>
 
 #include "src/base/file.hpp"
@@ -17,13 +15,8 @@ constexpr std::size_t most_bytes = std::size_t{256} << 20;  // of one file
 constexpr std::size_t slice = std::size_t{64}
                               << 10;  // bytes between two chances for everything else: half a millisecond
 
-void rethrow_but_aborted(std::exception_ptr error) {
-    if (!error) return;
-    try {
-        std::rethrow_exception(error);
-    } catch (const std::system_error& stopped) {
-        if (stopped.code() != asio::error::operation_aborted) throw;
-    }
+void rethrow(std::exception_ptr error) {
+    if (error) std::rethrow_exception(error);
 }
 
 }  // namespace
@@ -44,7 +37,7 @@ std::shared_ptr<const Blocklist> read_lists(const std::vector<std::string>& path
 
 struct ListKeeper::State {
     asio::any_io_executor executor;
-    std::list<FileWatcher> files;
+    std::vector<std::string> paths;
     Loaded loaded;
     bool loading = false;
     bool again = false;  ///< something changed while the files were read
@@ -55,16 +48,15 @@ ListKeeper::ListKeeper(asio::any_io_executor executor, std::vector<std::string> 
     : state_(std::make_shared<State>()) {
     state_->executor = executor;
     state_->loaded = std::move(loaded);
-    for (auto& path : paths) state_->files.emplace_back(executor, std::move(path));
+    state_->paths = std::move(paths);
 }
 
 ListKeeper::~ListKeeper() {
     state_->closed = true;
-    for (auto& file : state_->files) file.close();
 }
 
 void ListKeeper::follow() {
-    for (auto& file : state_->files) asio::co_spawn(state_->executor, watch(state_, &file), rethrow_but_aborted);
+    watcher_ = std::make_unique<FilesWatcher>(state_->executor, state_->paths, [this] { reload(); });
 }
 
 void ListKeeper::reload() {
@@ -77,14 +69,7 @@ void ListKeeper::request(const std::shared_ptr<State>& state) {
         return;
     }
     state->loading = true;
-    asio::co_spawn(state->executor, load(state), rethrow_but_aborted);
-}
-
-asio::awaitable<void> ListKeeper::watch(std::shared_ptr<State> state, FileWatcher* file) {
-    while (!state->closed) {
-        co_await file->changed();
-        request(state);
-    }
+    asio::co_spawn(state->executor, load(state), rethrow);
 }
 
 asio::awaitable<void> ListKeeper::load(std::shared_ptr<State> state) {
@@ -92,8 +77,8 @@ asio::awaitable<void> ListKeeper::load(std::shared_ptr<State> state) {
         state->again = false;
         auto list = std::make_shared<Blocklist>();
         ListReport report;
-        for (const auto& file : state->files) {
-            const auto text = read_file(file.path(), most_bytes);
+        for (const auto& path : state->paths) {
+            const auto text = read_file(path, most_bytes);
             if (!text) {
                 report.errors.push_back(to_string(text.error()));
                 continue;

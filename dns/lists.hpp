@@ -6,13 +6,12 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "dns/blocklist.hpp"
-#include "dns/file_watcher.hpp"
+#include "dns/files_watcher.hpp"
 
 namespace vmrouter::dns {
 
@@ -43,11 +42,11 @@ public:
 
 private:
     struct State;
-    static asio::awaitable<void> watch(std::shared_ptr<State> state, FileWatcher* file);
     static asio::awaitable<void> load(std::shared_ptr<State> state);
     static void request(const std::shared_ptr<State>& state);
 
-    std::shared_ptr<State> state_;  ///< shared with the coroutines, which may end later
+    std::shared_ptr<State> state_;  ///< shared with the coroutine that reads, which may end later
+    std::unique_ptr<FilesWatcher> watcher_;
 };
 
 }  // namespace vmrouter::dns

@@ -56,7 +56,7 @@ struct Local::Asked {
     ZoneKind zone = ZoneKind::None;
     std::size_t zone_at = 0;       ///< which suffix is the closest zone
     const Route* route = nullptr;  ///< the longest
-    std::size_t route_at = 0;
+    std::size_t route_at = Name::max_labels;
     std::optional<std::size_t> hidden_at = {};
     std::optional<std::size_t> blocked_at = {};
     bool is_allowed = false;
@@ -211,18 +211,24 @@ void Local::mark_parents(const Name& name) {
 LocalDecision Local::answer(const Query& query, const Suffixes& suffixes, std::span<std::uint8_t> out,
                             std::size_t limit) const {
     Asked asked{query, suffixes, out, limit};
-    if (query.question.klass == Class::Chaos) return chaos(asked);
-    if (query.question.klass != Class::In) return asked.error(Verdict::Refused, Rcode::Refused);
+    if (query.question.klass == Class::Chaos) return chaos(query, out, limit);
 
     look_up(asked);
-    // What the administrator wrote comes first, then what is ours, then what is nobody's, then what must not be asked.
-    if (const Step step = answer_record(asked)) return *step;
-    if (const Step step = answer_domain(asked)) return *step;
-    if (const Step step = answer_reverse(asked)) return *step;
-    if (const Step step = answer_special(asked)) return *step;
-    if (const Step step = answer_bare(asked)) return *step;
+    if (const Step step = answer_here(asked)) {
+        if (query.question.klass != Class::In) return asked.error(Verdict::Refused, Rcode::Refused);
+        return *step;
+    }
     if (const Step step = refuse(asked)) return *step;
-    return {Verdict::Forward, 0, asked.route};
+    return {Verdict::Forward, 0, asked.route, asked.route_at};
+}
+
+/// What the administrator wrote comes first, then what is ours, then what is nobody's, then what must not be asked.
+Local::Step Local::answer_here(const Asked& asked) const {
+    if (const Step step = answer_record(asked)) return step;
+    if (const Step step = answer_domain(asked)) return step;
+    if (const Step step = answer_reverse(asked)) return step;
+    if (const Step step = answer_special(asked)) return step;
+    return answer_bare(asked);
 }
 
 void Local::look_up(Asked& asked) const {
@@ -248,34 +254,6 @@ void Local::look_up(Asked& asked) const {
         if (says(blocked, blocked_below) && !asked.blocked_at) asked.blocked_at = i;
         if (says(allowed, allowed_below)) asked.is_allowed = true;
     }
-}
-
-/// dnsmasq's exporters read its counters under .bind; who asks for versions gets none.
-LocalDecision Local::chaos(const Asked& asked) const {
-    const FoldedLabel folded(asked.name().first_label());
-    const std::string_view label = folded.text();
-    const bool in_bind = asked.suffixes.labels() == 2 && asked.name().parent() == *Name::parse("bind");
-    if (!in_bind || !asked.wants(Type::Txt)) return asked.error(Verdict::Refused, Rcode::Refused);
-    const std::vector<std::string> strings = statistics(label);
-    if (strings.empty()) return asked.error(Verdict::Refused, Rcode::Refused);
-    Reply reply = asked.reply();
-    reply.txt(asked.name(), 0, strings);
-    return {Verdict::Statistics, reply.finish(), nullptr};
-}
-
-std::vector<std::string> Local::statistics(std::string_view name) const {
-    const CacheStatistics counted = sources_.cache != nullptr ? sources_.cache->statistics() : CacheStatistics{};
-    if (name == "cachesize") return {std::to_string(sources_.cache != nullptr ? sources_.cache->limits().entries : 0)};
-    if (name == "insertions") return {std::to_string(counted.insertions)};
-    if (name == "evictions") return {std::to_string(counted.evictions)};
-    if (name == "misses") return {std::to_string(counted.misses)};
-    if (name == "hits") return {std::to_string(counted.hits)};
-    if (name == "auth") return {"0"};
-    if (name != "servers" || sources_.servers == nullptr) return {};
-    std::vector<std::string> strings;
-    for (const ServerStatistics& server : *sources_.servers)
-        strings.push_back(server.address + " " + std::to_string(server.sent) + " " + std::to_string(server.failed));
-    return strings;
 }
 
 Local::Step Local::answer_record(const Asked& asked) const {

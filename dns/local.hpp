@@ -69,7 +69,7 @@ enum class Verdict {
     NotAllowed,      ///< allow_domains
     Minimal,         ///< QTYPE ANY (RFC 8482)
     Statistics,      ///< cachesize.bind and its kind
-    Refused,         ///< a class other than IN
+    Refused,         ///< a name of ours, or one that must not leave, in a class other than IN; CHAOS
 };
 const char* to_string(Verdict verdict);
 
@@ -82,8 +82,9 @@ struct ServerStatistics {
 
 struct LocalDecision {
     Verdict verdict = Verdict::Forward;
-    std::size_t size = 0;          ///< of the reply in `out`; 0 with Forward
-    const Route* route = nullptr;  ///< with Forward: the longest route that matches, if any
+    std::size_t size = 0;                     ///< of the reply in `out`; 0 with Forward
+    const Route* route = nullptr;             ///< with Forward: the longest route that matches, if any
+    std::size_t route_at = Name::max_labels;  ///< which suffix of the name that route's domain is
 };
 
 class Local {
@@ -104,6 +105,12 @@ public:
     /// allocation, but for the statistics names.
     LocalDecision answer(const Query& query, const Suffixes& suffixes, std::span<std::uint8_t> out,
                          std::size_t limit) const;
+
+    /// dnsmasq's exporters ask for all its statistics in one message with a question for each, and dnsmasq answers it.
+    /// `packet` is such a message: 0 when it is not; otherwise the reply's size. `query` is what parse_query() made of
+    /// it.
+    std::size_t answer_statistics(Bytes packet, const Query& query, std::span<std::uint8_t> out,
+                                  std::size_t limit) const;
 
     [[nodiscard]] const LocalConfig& config() const { return config_; }
 
@@ -126,8 +133,9 @@ private:
     void mark_parents(const Name& name);
 
     void look_up(Asked& asked) const;
-    LocalDecision chaos(const Asked& asked) const;
-    [[nodiscard]] std::vector<std::string> statistics(std::string_view name) const;
+    Step answer_here(const Asked& asked) const;
+    LocalDecision chaos(const Query& query, std::span<std::uint8_t> out, std::size_t limit) const;
+    [[nodiscard]] std::optional<std::vector<std::string>> statistics(const Question& question) const;
     Step answer_record(const Asked& asked) const;
     Step answer_domain(const Asked& asked) const;
     Step answer_reverse(const Asked& asked) const;

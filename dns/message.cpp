@@ -43,6 +43,16 @@ bool options_fit(Bytes rdata) {
     return true;
 }
 
+bool read_question(Bytes packet, std::size_t& position, Question& question) {
+    if (!question.name.read_uncompressed(packet, position)) return false;
+    Reader reader(packet);
+    reader.seek(position);
+    question.type = static_cast<Type>(reader.u16());
+    question.klass = static_cast<Class>(reader.u16());
+    position += 4;
+    return reader.ok();
+}
+
 struct Opt {
     bool seen = false;
     std::uint8_t version = 0;
@@ -170,24 +180,23 @@ Parsed parse_query(Bytes packet, Query& query) {
     query.question.dnssec_ok = false;
     query.question.checking_disabled = (flags & cd_bit) != 0;
     query.question.recursion_desired = (flags & rd_bit) != 0;
-    if (query.opcode != 0) return reject(query, Rcode::NotImp);
-    if (questions != 1) return reject(query, Rcode::FormErr);
 
+    // What cannot be answered is read to its end all the same: who sent an OPT gets one with his error (RFC 6891
+    // section 7), and his question when there is one.
+    const bool is_query = query.opcode == 0;
+    const Rcode malformed = is_query ? Rcode::FormErr : Rcode::NotImp;
     std::size_t position = header_size;
-    if (!query.question.name.read_uncompressed(packet, position)) return reject(query, Rcode::FormErr);
-    reader.seek(position);
-    query.question.type = static_cast<Type>(reader.u16());
-    query.question.klass = static_cast<Class>(reader.u16());
-    if (!reader.ok()) return reject(query, Rcode::FormErr);
-    query.has_question = true;
-    position += 4;
+    for (std::uint32_t i = 0; i < questions; ++i)
+        if (!read_question(packet, position, query.question)) return reject(query, malformed);
+    query.has_question = questions == 1;
+    if (!query.has_question) query.question.name = Name{};
 
     const std::uint32_t before = std::uint32_t{others} + authorities;
-    if (before > 0 && query.question.type != Type::Ixfr) return reject(query, Rcode::FormErr);
+    if (is_query && before > 0 && query.question.type != Type::Ixfr) return reject(query, Rcode::FormErr);
     Opt opt;
     for (std::uint32_t i = 0; i < before + additionals; ++i)
-        if (!read_record(packet, position, i >= before, opt, query)) return reject(query, Rcode::FormErr);
-    if (position != packet.size()) return reject(query, Rcode::FormErr);
+        if (!read_record(packet, position, i >= before, opt, query)) return reject(query, malformed);
+    if (!is_query || position != packet.size() || questions != 1) return reject(query, malformed);
     if (opt.version > 0) return reject(query, Rcode::BadVers);
 
     const Rcode refused = refused_type(query.question.type);

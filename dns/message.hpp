@@ -129,8 +129,9 @@ enum class Parsed {
 /// 1, a compressed or malformed question, records in the answer or authority section (but for IXFR), a malformed
 /// record, more than one OPT or one that is not owned by the root, options that overrun it, and bytes after the last
 /// record; BADVERS for an EDNS version above 0; FORMERR for the question types OPT and TSIG, REFUSED for AXFR, IXFR and
-/// TKEY. Unknown types, flags and options pass. A TSIG is ignored (we know no keys; the client sees an unsigned
-/// answer).
+/// TKEY. What is rejected is read as far as it can be, so that the error has the question and an OPT where the query
+/// had them. Unknown types, classes, flags and options pass. A TSIG is ignored (we know no keys; the client sees an
+/// unsigned answer).
 Parsed parse_query(Bytes packet, Query& query);
 
 /// The largest message that this client takes over UDP from us: 512 to 1232.

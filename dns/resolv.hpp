@@ -45,6 +45,7 @@ public:
     /// Starts to watch. Without inotify (a limit is reached) current() works, and only nudge() is noticed.
     ResolvWatcher(asio::any_io_executor executor, std::string path);
 
+    [[nodiscard]] const std::string& path() const { return file_.path(); }  ///< absolute
     [[nodiscard]] const std::optional<Error>& error() const { return file_.error(); }
     [[nodiscard]] const ResolvConf& current() const { return current_; }
 

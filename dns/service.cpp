@@ -190,14 +190,18 @@ std::size_t Service::serve(Bytes packet, Ipv4 guest, MakeClient make_client, std
         ++counters_.over_limit;
         return 0;
     }
+    const std::size_t limit = tcp ? max_message_size : udp_limit(query);
     if (parsed == Parsed::Reject) {
+        if (query.reject == Rcode::FormErr && !query.has_question) {
+            refresh_statistics();
+            if (const auto size = local_->answer_statistics(packet, query, out, limit); size > 0) return size;
+        }
         const auto size = write_error(query, query.reject, out);
         note(guest, tcp, query, out.first(size), Source::Error);
         return size;
     }
     if (came_back(query.question)) return 0;
 
-    const std::size_t limit = tcp ? max_message_size : udp_limit(query);
     const Suffixes suffixes{query.question.name};
     if (query.question.klass == Class::Chaos) refresh_statistics();
     const auto decision = local_->answer(query, suffixes, out, limit);
@@ -208,7 +212,7 @@ std::size_t Service::serve(Bytes packet, Ipv4 guest, MakeClient make_client, std
     }
 
     const auto hash = suffixes.hash(0);
-    if (const auto size = cache_->answer(query, hash, now_, out, limit); size > 0) {
+    if (const auto size = cache_->answer(query, hash, now_, out, limit, decision.route_at); size > 0) {
         ++counters_.cached;
         note(guest, tcp, query, out.first(size), Source::Cache);
         if (config_.hold_for_addresses && hold(query, out.first(size), make_client())) return 0;

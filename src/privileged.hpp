@@ -51,6 +51,9 @@ public:
     /// Puts back what somebody else removed: tables, guard rules, settings, the address, the pass rules in chains of
     /// others. What was mended, in words; empty when all was as it should be.
     virtual Result<std::vector<std::string>> repair() = 0;
+    /// Tells systemd-resolved, where it runs, of the guests' names (dns.host_lookup): after it or the segment's link
+    /// came anew.
+    virtual Result<void> tell_host_resolver() = 0;
     /// Everything that was set up, read back.
     virtual std::vector<HealthItem> health() = 0;
 

@@ -19,7 +19,7 @@ Result<void> resolvectl(managers::Runner& runner, std::vector<std::string> words
 }  // namespace
 
 bool resolved_runs() {
-    return access("/run/systemd/resolve/stub-resolv.conf", F_OK) == 0;
+    return access(resolved_stub_file, F_OK) == 0;
 }
 
 Result<void> tell_resolved(managers::Runner& runner, const std::string& interface, Ipv4 server,

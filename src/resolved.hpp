@@ -8,6 +8,9 @@
 
 namespace vmrouter {
 
+/// Written by systemd-resolved when it starts.
+inline constexpr const char* resolved_stub_file = "/run/systemd/resolve/stub-resolv.conf";
+
 /// systemd-resolved runs here, so that the host's own look-ups can be pointed at us.
 bool resolved_runs();
 

@@ -38,12 +38,7 @@ Result<void> Router::start() {
     if (!facts) return Failure{std::move(facts).error()};
     facts_ = std::move(*facts);
 
-    auto resolv_file = loaded_.config.dns.resolv_file;
-    if (const auto& uplinks = loaded_.config.firewall.uplink; uplinks && !uplinks->empty())
-        resolv_file = dns::resolv_conf_for_device(resolv_file);  // queries are held to the uplink as well
-    resolver_ = std::make_unique<dns::ResolvWatcher>(io_.get_executor(), std::move(resolv_file));
-    if (resolver_->error()) logger.warn("RESOLVER {}", to_string(*resolver_->error()));
-    take_resolvers();
+    follow_resolver();
     if (plan_.segment) {
         if (auto started = start_dhcp(); !started) return started;
         if (auto started = start_dns(); !started) return started;
@@ -51,7 +46,7 @@ Result<void> Router::start() {
     if (auto started = start_firewall(); !started) return started;
     follow_guests();
     spawn(watch_links());
-    spawn(watch_resolver());
+    follow_resolved();
     auto watch = privileged_.open_instance_events();
     if (!watch) return Failure{std::move(watch).error()};
     instances_ = std::make_unique<SharedWatch>(io_, std::move(*watch));

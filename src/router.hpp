@@ -67,10 +67,13 @@ private:
 
     // router/dns.cpp
     Result<void> start_dns();
-    asio::awaitable<void> watch_resolver();
+    void follow_resolver();
+    void follow_resolved();
+    asio::awaitable<void> watch_resolver(std::shared_ptr<dns::ResolvWatcher> resolver);
     void take_resolvers();
     void reconfigure_dns();
     void follow_block_lists();
+    void follow_hosts_files();
 
     // router/firewall.cpp
     Result<void> start_firewall();
@@ -122,6 +125,7 @@ private:
     TokenBucket overlap_lines_{0.01, 1};
     std::set<int> known_ports_;
     bool repairing_ = false;
+    bool told_resolved_ = false;
     bool stopping_ = false;
 
     std::unique_ptr<link::Monitor> links_;
@@ -129,9 +133,11 @@ private:
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
     std::unique_ptr<dhcp::Service> dhcp_;
-    std::unique_ptr<dns::ResolvWatcher> resolver_;
+    std::shared_ptr<dns::ResolvWatcher> resolver_;  ///< shared with the coroutine that follows it, which may end later
     std::unique_ptr<dns::Service> dns_;
     std::unique_ptr<dns::ListKeeper> lists_;
+    std::unique_ptr<dns::FilesWatcher> hosts_files_;
+    std::unique_ptr<dns::FilesWatcher> resolved_;  ///< until systemd-resolved runs
     std::unique_ptr<Forwards> forwards_;
     std::unique_ptr<ControlServer> control_;
 };

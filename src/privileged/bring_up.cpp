@@ -67,7 +67,7 @@ Result<void> LocalPrivileged::make(const Plan& plan) {
                         return make_address();
                     },
                     [&] { return attach_remembered_ports(); }, [&] { return make_checksums(); },
-                    [&] { return make_host_lookup(); }, [&] { return make_forwarding(plan.forwarding); },
+                    [&] { return tell_host_resolver(); }, [&] { return make_forwarding(plan.forwarding); },
                     [&]() -> Result<void> {
                         auto cut = firewall::cut_forbidden(plan_.policy);
                         if (!cut) return Failure{std::move(cut).error()};
@@ -235,7 +235,7 @@ Result<void> LocalPrivileged::make_checksums() {
 }
 
 /// The host resolves guests by name, where it has a resolver that can be told; without one nothing is lost.
-Result<void> LocalPrivileged::make_host_lookup() {
+Result<void> LocalPrivileged::tell_host_resolver() {
     if (!plan_.segment || plan_.host_lookup_domain.empty() || !resolved_runs()) return {};
     const ToldProgram change{resolved_program, plan_.segment->name, {}};
     if (auto recorded = changes_->record(change); !recorded) return recorded;

@@ -45,6 +45,7 @@ public:
     std::vector<Error> tear_down(bool keep) override;
     Result<void> follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) override;
     Result<std::vector<std::string>> repair() override;
+    Result<void> tell_host_resolver() override;
     std::vector<HealthItem> health() override;
 
     Result<void> bind_guest(const firewall::Binding& binding) override { return live_.bind(binding); }
@@ -93,7 +94,6 @@ private:
     Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
     Result<void> make_passes();
     Result<void> make_checksums();
-    Result<void> make_host_lookup();
     Result<void> attach_remembered_ports();
     void remember_ports();
 

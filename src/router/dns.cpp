@@ -7,6 +7,7 @@
 #include "src/base/text.hpp"
 #include "src/dns_setup.hpp"
 #include "src/documents.hpp"
+#include "src/resolved.hpp"
 
 namespace vmrouter {
 namespace {
@@ -32,10 +33,21 @@ Result<void> Router::start_dns() {
     dns_ = std::make_unique<dns::Service>(io_.get_executor(), std::move(*udp), std::move(*tcp), std::move(config),
                                           names_, static_cast<dns::Observer&>(*this), random_);
     dns_->set_blocked(blocked_networks(plan_.policy));
+    follow_hosts_files();
     follow_block_lists();
     dns_->set_blocklist(read_blocklist(loaded_.config.dns.block_files));  // complete before the first answer
     dns_->start();
     return {};
+}
+
+/// dns.hosts_file, and where the host's own names are: what is answered and what is hidden follows them.
+void Router::follow_hosts_files() {
+    hosts_files_.reset();
+    if (!dns_) return;
+    std::vector<std::string> paths{"/etc/hosts", "/etc/hostname"};
+    if (const auto& own = loaded_.config.dns.hosts_file; !own.empty()) paths.push_back(own);
+    hosts_files_ =
+        std::make_unique<dns::FilesWatcher>(io_.get_executor(), std::move(paths), [this] { reconfigure_dns(); });
 }
 
 /// From here on a list that changes is read in the background; the one before serves until then.
@@ -69,10 +81,24 @@ void Router::reconfigure_dns() {
     dns_->set_blocked(blocked_networks(plan_.policy));
 }
 
-asio::awaitable<void> Router::watch_resolver() {
+/// Follows the resolv.conf that the configuration names; where queries are held to an uplink, a stub on this machine
+/// cannot be asked, and what lies behind it is followed.
+void Router::follow_resolver() {
+    auto path = loaded_.config.dns.resolv_file;
+    if (const auto& uplinks = loaded_.config.firewall.uplink; uplinks && !uplinks->empty())
+        path = dns::resolv_conf_for_device(path);
+    if (resolver_ && resolver_->path() == path) return;
+    if (resolver_) resolver_->close();
+    resolver_ = std::make_shared<dns::ResolvWatcher>(io_.get_executor(), std::move(path));
+    if (resolver_->error()) logger.warn("RESOLVER {}", to_string(*resolver_->error()));
+    take_resolvers();
+    spawn(watch_resolver(resolver_));
+}
+
+asio::awaitable<void> Router::watch_resolver(std::shared_ptr<dns::ResolvWatcher> resolver) {
     try {
         while (!stopping_) {
-            const auto resolv = co_await resolver_->changed();
+            const auto resolv = co_await resolver->changed();
             if (stopping_) co_return;
             std::string servers;
             for (const auto& server : resolv.nameservers) servers += (servers.empty() ? "" : ", ") + to_string(server);
@@ -84,6 +110,18 @@ asio::awaitable<void> Router::watch_resolver() {
     } catch (const std::system_error&) {
         // close() ends the wait
     }
+}
+
+/// systemd-resolved that starts after us is told of the guests' names then; it remembers them when it starts anew.
+void Router::follow_resolved() {
+    if (plan_.host_lookup_domain.empty() || resolved_runs()) return;
+    resolved_ =
+        std::make_unique<dns::FilesWatcher>(io_.get_executor(), std::vector<std::string>{resolved_stub_file}, [this] {
+            if (told_resolved_ || !resolved_runs()) return;
+            told_resolved_ = true;
+            if (auto told = privileged_.tell_host_resolver(); !told)
+                logger.warn("RESOLVER {}", to_string(told.error()));
+        });
 }
 
 bool Router::wants_queries() const {

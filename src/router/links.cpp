@@ -49,7 +49,10 @@ asio::awaitable<void> Router::watch_links() {
     while (!stopping_) {
         const auto events = co_await links_->next();
         if (stopping_) co_return;
-        if (events.networks_changed()) follow_host();
+        if (events.networks_changed()) {
+            follow_host();
+            resolver_->nudge();  // a file system without inotify, a resolver that came with the link
+        }
         if (!plan_.segment) continue;
         const auto* segment = facts_.find(plan_.segment->name);
         for (const auto& event : events.links) {

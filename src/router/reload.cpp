@@ -21,8 +21,10 @@ Result<void> Router::reload(conf::Loaded loaded) {
         dhcp_->reconfigure(dhcp_config(loaded_.config, *plan_.segment, names_of_host()),
                            configured_hosts(loaded_.config, loaded_.places), loaded_.config.dhcp.script);
     }
+    follow_resolver();
     follow_host();
     reconfigure_dns();
+    follow_hosts_files();
     follow_block_lists();
     if (lists_)
         lists_->reload();

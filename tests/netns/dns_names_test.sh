@@ -58,6 +58,14 @@ expect_equal "the host knows them too" "$g1" "$(dig +short @192.168.100.1 g1.vm.
 expect_match "by its own resolver, glibc reaches a guest by its bare name" "^$g1 " "$(in_node g2 getent ahostsv4 g1)"
 expect_equal "a record" 192.168.100.5 "$(short nas.vm.internal)"
 expect_equal "a name of the hosts file" 192.168.100.60 "$(short box.vm.internal)"
+other_box() { [ "$(short box.vm.internal)" = 192.168.100.61 ]; }
+echo "192.168.100.61 box box.vm.internal" >"$LAB/hosts"
+check "... which is read again when it changes" wait_until 3 other_box
+expect_match "a name of the host's own hosts file is hidden" 'status: NXDOMAIN' "$(ask labhost)"
+printf '127.0.0.1 localhost labhost\n198.51.100.10 alias.example.net\n' >/etc/hosts
+own_name() { ask alias.example.net | grep -q 'status: NXDOMAIN'; }
+check "... also one that was added just now" wait_until 3 own_name
+echo '127.0.0.1 localhost labhost' >/etc/hosts
 expect_match "localhost is the guest itself" '^127\.0\.0\.1$' "$(short localhost)"
 released() { in_node g2 dig +time=5 +tries=1 @192.168.100.1 g1.vm.internal | grep -q 'status: NXDOMAIN'; }
 

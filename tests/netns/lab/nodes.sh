@@ -10,7 +10,7 @@ node_add() {
         hostname "$1"
         lab_own_copy /etc
         lab_empty
-        echo "$1" >/etc/hostname; echo "127.0.0.1 localhost $1" >/etc/hosts; : >/etc/resolv.conf
+        echo "$1" >/etc/hostname; echo "127.0.0.1 localhost $1" >/etc/hosts; rm -f /etc/resolv.conf; : >/etc/resolv.conf
         mount -t sysfs -o nosuid,nodev,noexec sysfs /sys 2>/dev/null || true
         ip link set lo up
         sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 2>/dev/null || true

@@ -124,22 +124,19 @@ TEST_CASE("An NXDOMAIN speaks for every type of its name and shows the SOA minim
     CHECK(seen->rcode == Rcode::NxDomain);
     CHECK(seen->items.at(0).type == Type::Soa);
     CHECK(seen->items.at(0).ttl == 290);
-    CHECK_FALSE(f.find(query("sub.no.example")));
     CHECK_FALSE(f.find(edns_query("no.example", Type::A, true)));
 }
 
-TEST_CASE("A validated NXDOMAIN speaks for the names below it and an unsigned one does not") {
+TEST_CASE("An NXDOMAIN speaks for the names below it") {
     Fixture f;
     const Query asked = query("no.example");
-    const auto nothing = [&](std::uint16_t flags) {
-        return answer_of(asked.question, Builder(0x1234, flags)
-                                             .question("no.example", Type::A)
-                                             .authority("example", Type::Soa, 300, soa("ns.no.example", 300))
-                                             .authority("nm.example", Type::Nsec, 300, target("np.example")));
-    };
-    f.cache.store(asked.question, nothing(0x8183), start);
-    CHECK_FALSE(f.find(query("a.no.example")));
-    f.cache.store(asked.question, nothing(0x81a3), start);
+    f.store_a(query("kept.no.example"), "192.0.2.1", 600);
+    f.cache.store(asked.question,
+                  answer_of(asked.question, Builder(0x1234, 0x8183)
+                                                .question("no.example", Type::A)
+                                                .authority("example", Type::Soa, 300, soa("ns.no.example", 300))
+                                                .authority("nm.example", Type::Nsec, 300, target("np.example"))),
+                  start);
     const auto seen = f.find(query("A.b.NO.example", Type::Txt), start + 10s);
     REQUIRE(seen);
     CHECK(seen->rcode == Rcode::NxDomain);
@@ -151,9 +148,30 @@ TEST_CASE("A validated NXDOMAIN speaks for the names below it and an unsigned on
     CHECK_FALSE(f.find(query("ano.example")));
     CHECK_FALSE(f.find(query("example")));
     CHECK_FALSE(f.find(edns_query("a.no.example", Type::A, true)));
+    CHECK(f.find(query("kept.no.example"))->addresses() == std::vector<std::string>{"192.0.2.1"});
     CHECK_FALSE(f.find(query("a.no.example"), start + 300s));
     f.cache.flush_negative();
     CHECK_FALSE(f.find(query("a.no.example")));
+}
+
+TEST_CASE("An NXDOMAIN says nothing of a zone below it that is asked elsewhere") {
+    Fixture f;
+    f.store_nxdomain(query("example", Type::Ns), 300);
+    const Query below = query("www.corp.example");
+    std::vector<std::uint8_t> out(512);
+    // The route is for corp.example, suffix 1 of the name: what is said of "example", suffix 2, came from others.
+    CHECK(f.cache.answer(below, below.question.name.hash(), start, out, 512, 1) == 0);
+    CHECK(f.cache.answer(below, below.question.name.hash(), start, out, 512, 2) > 0);
+    f.store_nxdomain(query("corp.example"), 300);
+    CHECK(f.cache.answer(below, below.question.name.hash(), start, out, 512, 1) > 0);
+}
+
+TEST_CASE("Classes other than IN are not kept nor answered") {
+    Fixture f;
+    f.store_a(query("a.example"), "192.0.2.1", 300);
+    CHECK(f.find(query("a.example")));
+    CHECK_FALSE(f.find(query("a.example", Type::A, Class::Hesiod)));
+    CHECK_FALSE(f.find_stale(query("a.example", Type::A, Class::Any), start));
 }
 
 TEST_CASE("An NXDOMAIN at the end of a CNAME is about another name") {

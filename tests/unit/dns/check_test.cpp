@@ -376,6 +376,35 @@ TEST_CASE("More removed records than are listed are still counted") {
     CHECK(answer.removed.size() == Answer::max_removed);
 }
 
+TEST_CASE("Records of the class that was asked for pass, of any class when any was") {
+    Answer answer;
+    const auto response = [](Class klass) {
+        return Builder(0x1234, 0x8180)
+            .question("a.example", Type::A, klass)
+            .record(1, "a.example", Type::A, 60, a("192.0.2.1"))
+            .record(1, "a.example", Type::A, 60, hex("03 616263 00 0001"), Class::Chaos)
+            .record(1, "a.example", Type::Txt, 60, hex("01 61"), Class::Hesiod)
+            .done();
+    };
+    const auto counted = [&](Class klass) {
+        Question question = query("a.example").question;
+        question.klass = klass;
+        REQUIRE(check_response(question, 0x1234, response(klass), {}, answer) == ResponseError::None);
+        return answer.wire[7];
+    };
+    CHECK(counted(Class::In) == 1);
+    CHECK(counted(Class::Hesiod) == 1);
+    CHECK(counted(Class::Any) == 3);
+    PrefixSet blocked;
+    blocked.block(*Cidr::parse("192.0.2.0/24"));
+    blocked.finish();
+    Question any = query("a.example").question;
+    any.klass = Class::Any;
+    REQUIRE(check_response(any, 0x1234, response(Class::Any), {&blocked}, answer) == ResponseError::None);
+    CHECK(answer.wire[7] == 2);
+    CHECK(answer.removed_count == 1);
+}
+
 TEST_CASE("Unknown types and their bytes pass unchanged through a rewrite") {
     const PrefixSet set = blocked_networks();
     const Packet blob = hex("c00c 00 ff 0102030405");  // looks like a pointer and is none (RFC 3597 section 4)

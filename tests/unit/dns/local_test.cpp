@@ -420,7 +420,7 @@ TEST_CASE("ANY gets a minimal answer and is never forwarded") {
     CHECK(is_nxdomain(f.ask("no.vm.internal", Type::Any), "vm.internal"));
 }
 
-TEST_CASE("Classes other than IN are refused but for dnsmasq's statistics") {
+TEST_CASE("CHAOS is refused but for dnsmasq's statistics") {
     Fixture f;
     f.servers = {{"192.168.0.1#53", 12, 3}, {"9.9.9.9#53", 0, 0}};
     const auto chaos = [&](std::string_view text, Type type = Type::Txt) {
@@ -446,9 +446,80 @@ TEST_CASE("Classes other than IN are refused but for dnsmasq's statistics") {
         CHECK(chaos(secret).rcode() == Rcode::Refused);
     CHECK(chaos("cachesize.bind", Type::A).rcode() == Rcode::Refused);
     CHECK(chaos("pi.vm.internal").rcode() == Rcode::Refused);
-    for (const Class klass : {Class::Hesiod, Class::None, Class::Any, Class{17}})
-        CHECK(f.ask(query("pi", Type::A, klass)).rcode() == Rcode::Refused);
     CHECK(f.ask("cachesize.bind", Type::Txt).verdict == Verdict::Forward);
+    f.servers.clear();
+    const Said none = chaos("servers.bind");
+    CHECK(none.rcode() == Rcode::NoError);
+    CHECK(none.seen.items.empty());
+}
+
+TEST_CASE("Other classes are passed on but for what is ours or must not leave") {
+    Fixture f;
+    f.config.block = {*DomainPattern::parse("ads.example")};
+    f.config.routes = {{name("corp.example"), 3}};
+    for (const Class klass : {Class::Hesiod, Class::None, Class::Any, Class{17}}) {
+        for (const char* ours :
+             {"pi", "pi.vm.internal", "nas.vm.internal", "nobody.vm.internal", "localhost", "x.local", "unknown",
+              "7.100.168.192.in-addr.arpa", "1.1.1.10.in-addr.arpa", "home.arpa"})
+            CHECK(f.ask(query(ours, Type::A, klass)).rcode() == Rcode::Refused);
+        CHECK(f.ask(query("box.fritz.box", Type::A, klass)).rcode() == Rcode::NxDomain);
+        CHECK(f.ask(query("ads.example", Type::A, klass)).rcode() == Rcode::NxDomain);
+        CHECK(f.ask(query("www.example.com", Type::A, klass)).verdict == Verdict::Forward);
+        const Said routed = f.ask(query("x.corp.example", Type::Txt, klass));
+        CHECK(routed.verdict == Verdict::Forward);
+        REQUIRE(routed.route != nullptr);
+        CHECK(routed.route->upstream_group == 3);
+    }
+}
+
+TEST_CASE("All statistics are answered in one message as exporters ask for them") {
+    Fixture f;
+    f.servers = {{"192.168.0.1#53", 12, 3}};
+    f.ask("x.example");
+    const auto names_asked = {"cachesize.bind", "insertions.bind", "evictions.bind", "misses.bind",
+                              "hits.bind",      "auth.bind",       "servers.bind"};
+    const auto ask_all = [&](const Packet& packet, std::size_t limit = 512) {
+        Query asked;
+        REQUIRE(parse_query(packet, asked) == Parsed::Reject);
+        Packet out(limit);
+        out.resize(f.local->answer_statistics(packet, asked, out, limit));
+        return out;
+    };
+    Builder all(0x1234, 0x0100);
+    for (const char* one : names_asked) all.question(one, Type::Txt, Class::Chaos);
+    const Packet reply = ask_all(all);
+    REQUIRE(reply.size() > 12);
+    CHECK(Packet(reply.begin(), reply.begin() + 12) == hex("1234 8580 0007 0007 0000 0000"));
+    // The questions as they came, then the answers in their order, each with the name of its question.
+    const Packet asked = all.done();
+    CHECK(std::equal(asked.begin() + 12, asked.end(), reply.begin() + 12));
+    const std::string text(reply.begin() + static_cast<std::ptrdiff_t>(asked.size()), reply.end());
+    std::size_t at = 0;
+    for (const char* one : names_asked) {
+        const Packet wire = target(one);
+        const auto found = text.find(std::string(wire.begin(), wire.end()), at);
+        CHECK(found == at);
+        at = text.find("bind", found) + 5 + 10 + static_cast<std::uint8_t>(text[text.find("bind", found) + 14]);
+    }
+    CHECK(at == text.size());
+    CHECK(text.find("\005"
+                    "10000") != std::string::npos);
+    CHECK(text.find("192.168.0.1#53 12 3") != std::string::npos);
+
+    CHECK(ask_all(Builder(all).opt()).size() == reply.size() + 11);
+    CHECK(see(ask_all(all, 200)).flags == 0x8380);  // truncated when there is no room
+    CHECK(ask_all(Builder(all).question("version.bind", Type::Txt, Class::Chaos)).empty());
+    CHECK(ask_all(Builder(all).question("www.example", Type::A)).empty());
+    CHECK(ask_all(Builder().question("a", Type::A).question("b", Type::A)).empty());
+    CHECK(ask_all(Builder()).empty());
+    for (std::size_t size = 12; size < asked.size(); ++size) {
+        const std::unique_ptr<std::uint8_t[]> exact(new std::uint8_t[size]);
+        std::copy_n(asked.begin(), size, exact.get());
+        Query cut;
+        REQUIRE(parse_query({exact.get(), size}, cut) == Parsed::Reject);
+        Packet out(512);
+        CHECK(f.local->answer_statistics({exact.get(), size}, cut, out, 512) == 0);
+    }
 }
 
 TEST_CASE("Local answers copy DO and fit into 512 bytes") {

@@ -87,7 +87,7 @@ TEST_CASE("Responses sent as queries are ignored") {
     CHECK(parse_query({}, query) == Parsed::Ignore);
 }
 
-TEST_CASE("Opcodes other than QUERY get NOTIMP with the opcode and no question") {
+TEST_CASE("Opcodes other than QUERY get NOTIMP with the opcode and the question") {
     for (std::uint16_t opcode = 1; opcode < 16; ++opcode) {
         const auto flags = static_cast<std::uint16_t>(opcode << 11 | 0x0100);
         const Seen seen = error_for(Builder(7, flags).question("example.com", Type::Soa));
@@ -95,10 +95,27 @@ TEST_CASE("Opcodes other than QUERY get NOTIMP with the opcode and no question")
         CHECK((seen.flags >> 11 & 0xf) == opcode);
         CHECK((seen.flags & 0x8100) == 0x8100);
         CHECK(seen.id == 7);
-        CHECK(seen.qname.empty());
+        CHECK(seen.qname == "example.com");
+        CHECK_FALSE(seen.has_opt);
     }
     // RFC 8906 section 8.1.3: the header alone.
     CHECK(error_for(Builder(7, 0x7800)).rcode == Rcode::NotImp);
+    // What another opcode means by its sections is nothing to us, be it well-formed or not.
+    CHECK(
+        error_for(Builder(7, 0x2800).question("example.com", Type::Soa).answer("a", Type::A, 1, a("1.2.3.4"))).rcode ==
+        Rcode::NotImp);
+    CHECK(error_for(Builder(7, 0x2800).set(4, 9)).rcode == Rcode::NotImp);
+}
+
+TEST_CASE("Every error to a query with an OPT has one too") {
+    CHECK(error_for(Builder(7, 0x7800).question("example.com", Type::Soa).opt()).has_opt);
+    CHECK(error_for(Builder(7, 0x7800).opt()).has_opt);
+    CHECK(error_for(Builder().opt()).has_opt);
+    CHECK(error_for(Builder().opt()).rcode == Rcode::FormErr);
+    CHECK(error_for(Builder().question("a", Type::A).question("b", Type::A).opt(1232, 0x8000)).has_opt);
+    CHECK(error_for(Builder().question("a", Type::A).question("b", Type::A).opt()).qname.empty());
+    CHECK(error_for(Builder().question("a", Type::A).opt().raw(hex("00"))).has_opt);
+    CHECK(error_for(Builder().question("a", Type::Axfr).opt()).has_opt);
 }
 
 TEST_CASE("Anything but one question is a FORMERR") {

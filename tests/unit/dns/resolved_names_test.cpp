@@ -47,14 +47,14 @@ TEST_CASE("An address has the name that this guest resolved to it last") {
 TEST_CASE("Every address of a chain is known by the name that was asked for") {
     ResolvedNames names;
     // As upstreams send it: owners compressed, an AAAA and an OPT beside, authority not looked at.
-    const auto packet = hex(
-        "0001 8180 0001 0003 0001 0001"
-        "03 777777 07 6578616d706c65 03 6e6574 00 0001 0001"
-        "c00c 0005 0001 0000003c 0006 03 63646e c010"
-        "c02d 0001 0001 0000003c 0004 c633640a"
-        "c02d 0001 0001 0000003c 0004 c633640b"
-        "c010 0001 0001 0000003c 0004 c633640c"
-        "00 0029 04d0 00000000 0000");
+    const auto packet =
+        hex("0001 8180 0001 0003 0001 0001"
+            "03 777777 07 6578616d706c65 03 6e6574 00 0001 0001"
+            "c00c 0005 0001 0000003c 0006 03 63646e c010"
+            "c02d 0001 0001 0000003c 0004 c633640a"
+            "c02d 0001 0001 0000003c 0004 c633640b"
+            "c010 0001 0001 0000003c 0004 c633640c"
+            "00 0029 04d0 00000000 0000");
     names.note(first, name("www.example.net"), packet, start);
     CHECK(found(names, first, web) == "www.example.net");
     CHECK(found(names, first, Ipv4{198, 51, 100, 11}) == "www.example.net");

@@ -762,6 +762,40 @@ TEST_CASE("statistics names report the upstreams") {
     CHECK(rcode(lab.ask({.name = "version.bind", .type = Type::Txt, .klass = Class::Chaos})) == 5);
 }
 
+TEST_CASE("an exporter's seven questions are answered in one message") {
+    Lab lab;
+    lab.start();
+    lab.ask();
+    Packet packet = make_query({.name = "cachesize.bind", .type = Type::Txt, .klass = Class::Chaos});
+    for (const char* name : {"hits.bind", "servers.bind"}) {
+        const auto more = make_query({.name = name, .type = Type::Txt, .klass = Class::Chaos});
+        packet.insert(packet.end(), more.begin() + 12, more.end());
+        ++packet[5];
+    }
+    Guest guest{lab.port};
+    guest.send(packet);
+    const auto reply = lab.answer(guest);
+    CHECK(rcode(reply) == 0);
+    CHECK(answers(reply) == 3);
+    CHECK(std::string{reply.begin(), reply.end()}.find("127.0.0.1#") != std::string::npos);
+    Stream stream{lab.port};
+    stream.send(framed(packet));
+    CHECK(answers(lab.answer(stream)) == 3);
+}
+
+TEST_CASE("a question of another class goes upstream and is not mixed up with IN") {
+    Lab lab;
+    lab.start();
+    CHECK(answers(lab.ask()) == 1);
+    lab.server().answer_with(5);
+    CHECK(rcode(lab.ask({.klass = Class::Hesiod})) == 5);
+    REQUIRE(lab.server().questions == 2);
+    const auto& asked = lab.server().log[1];
+    CHECK(asked[asked.size() - 12] == 4);  // the class, before our OPT
+    CHECK(answers(lab.ask()) == 1);
+    CHECK(lab.server().questions == 2);
+}
+
 TEST_CASE("ports that are taken are an error that says so") {
     const auto first = open_udp_socket(our_address, "lo", 0);
     REQUIRE(first);
