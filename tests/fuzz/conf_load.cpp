@@ -3,16 +3,12 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "conf/load.hpp"
+#include "tests/fuzz/require.hpp"
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 bool is_printable(std::string_view text) {
     return std::all_of(text.begin(), text.end(),

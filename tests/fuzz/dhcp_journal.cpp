@@ -2,7 +2,6 @@
 // has right check values by chance, each line is also tried with its own.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,15 +9,12 @@
 #include "dhcp/journal.hpp"
 #include "src/base/checksum.hpp"
 #include "src/base/text.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dhcp;
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 void check(std::string_view text) {
     const auto content = parse_journal(text);

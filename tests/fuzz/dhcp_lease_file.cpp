@@ -2,21 +2,13 @@
 // back the same.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "dhcp/lease_file.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dhcp;
-
-namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     const std::string_view text(reinterpret_cast<const char*>(data), size);

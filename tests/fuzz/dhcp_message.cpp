@@ -1,22 +1,18 @@
 // Any bytes as a DHCP message: parsed, written, parsed again, decided upon, answered.
 
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include "dhcp/frame.hpp"
 #include "dhcp/message.hpp"
 #include "dhcp/reply.hpp"
 #include "dhcp/server.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dhcp;
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 /// Option 82 moves to the end when it is written.
 Options canonical(const Options& options) {

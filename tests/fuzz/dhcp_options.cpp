@@ -3,22 +3,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 
 #include "dhcp/message.hpp"
 #include "dhcp/names.hpp"
 #include "dhcp/option.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dhcp;
-
-namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
-
-}  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
     if (size < 2) return 0;

@@ -2,7 +2,6 @@
 // exceed its bounds, never answer after the end, and never answer another question.
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <string>
 #include <tuple>
@@ -10,15 +9,12 @@
 
 #include "dns/cache.hpp"
 #include "dns/policy.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dns;
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 struct Kept {
     std::uint32_t address = 0;

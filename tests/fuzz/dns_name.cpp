@@ -1,19 +1,15 @@
 // Names from the wire and from text: reading ends, what was read is written and read back the same, compressed or not.
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <string_view>
 
 #include "dns/name.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dns;
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 void check_round_trips(const Name& name) {
     require(name.size() >= 1 && name.size() <= Name::max_size && name.labels() <= Name::max_labels);

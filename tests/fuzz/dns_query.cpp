@@ -2,20 +2,16 @@
 // What we write must be readable by ourselves.
 #include <array>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 
 #include "dns/local.hpp"
 #include "dns/response.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dns;
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 class OneGuest final : public Names {
 public:

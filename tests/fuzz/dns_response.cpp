@@ -2,21 +2,17 @@
 // and, mostly, the question put in, so that the fuzzer does not have to guess them.
 #include <algorithm>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <vector>
 
 #include "dns/cache.hpp"
 #include "dns/policy.hpp"
+#include "tests/fuzz/require.hpp"
 
 using namespace vmrouter;
 using namespace vmrouter::dns;
 
 namespace {
-
-void require(bool condition) {
-    if (!condition) std::abort();
-}
 
 Query make_query(std::uint8_t choice) {
     constexpr Type types[] = {Type::A,  Type::Aaaa,  Type::Https, Type::Cname,
