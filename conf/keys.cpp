@@ -46,9 +46,9 @@ void set_block_list(const Value& value, const Field& field, Config& config) {
 }
 
 constexpr Key<Config> network_keys[] = {
-    {{"bridge", "bridge", "NAME", "", "The bridge to serve: created when absent, adopted when there"},
+    {{"bridge", "bridge", "BRIDGE", "", "The bridge to serve: created when absent, adopted when there"},
      set<&Config::network, &Network::bridge, interface_name>},
-    {{"interface", "interface", "NAME", "", "The existing interface to serve instead of a bridge"},
+    {{"interface", "interface", "INTERFACE", "", "The existing interface to serve instead of a bridge"},
      set<&Config::network, &Network::interface, interface_name>},
     {{"address", "address", "ADDRESS/LENGTH|auto", "\"auto\"",
       "Our address on the segment; auto takes 192.168.100.1/24, or the next that overlaps no network of the host"},
@@ -57,7 +57,8 @@ constexpr Key<Config> network_keys[] = {
      set<&Config::network, &Network::stp, boolean>},
     {{"isolate_guests", "isolate-guests", "true|false", "false", "Guests cannot reach one another", Shape::Boolean},
      set<&Config::network, &Network::isolate_guests, boolean>},
-    {{"mtu", "mtu", "BYTES|auto", "\"auto\"", "576 to 9000; auto: the uplink's, at most 1500", Shape::Integer},
+    {{"mtu", "mtu", "BYTES|auto", "\"auto\"", "The segment's MTU, 576 to 9000; auto: the uplink's, at most 1500",
+      Shape::Integer},
      set<&Config::network, &Network::mtu, or_auto<integer<576, 9000, std::uint16_t>>>},
     {{"on_exit", "on-exit", "restore|keep", "\"restore\"",
       "restore: leave the machine as found; keep: leave bridge and firewall up"},
@@ -65,9 +66,10 @@ constexpr Key<Config> network_keys[] = {
 };
 
 constexpr Key<Config> firewall_keys[] = {
-    {{"internet", "internet", "true|false", "true", "false: no forwarding, a closed segment", Shape::Boolean},
+    {{"internet", "internet", "true|false", "true",
+      "Let guests reach the internet; false: no forwarding, a closed segment", Shape::Boolean},
      set<&Config::firewall, &Firewall::internet, boolean>},
-    {{"uplink", "uplink", "NAME,...|auto", "\"auto\"",
+    {{"uplink", "uplink", "INTERFACE,...|auto", "\"auto\"",
       "The only interfaces that lead to the internet; auto follows the route", Shape::Strings},
      set<&Config::firewall, &Firewall::uplink, or_auto<some_of<interface_name>>>},
     {{"lan", "lan", "block|allow", "\"block\"", "Whether guests reach private and host-connected networks"},
@@ -122,12 +124,14 @@ constexpr Key<Config> dhcp_keys[] = {
     {{"rebind_time", "rebind-time", "DURATION|auto", "\"auto\"",
       "T2, when clients ask any server; auto: seven eighths of the lease"},
      set<&Config::dhcp, &Dhcp::rebind_time, or_auto<timer>>},
-    {{"max_leases", "max-leases", "NUMBER|auto", "\"auto\"", "auto: the size of the range", Shape::Integer},
+    {{"max_leases", "max-leases", "NUMBER|auto", "\"auto\"",
+      "How many leases there may be; auto: the size of the range", Shape::Integer},
      set<&Config::dhcp, &Dhcp::max_leases, or_auto<integer<1, 0xffffffff, std::uint32_t>>>},
     {{"authoritative", "authoritative", "true|false", "true", "We are the only DHCP server of the segment",
       Shape::Boolean},
      set<&Config::dhcp, &Dhcp::authoritative, boolean>},
-    {{"leases_file", "leases-file", "PATH", "\"\"", "Default: /var/lib/vmrouter/NAME/leases"},
+    {{"leases_file", "leases-file", "PATH", "\"\"",
+      "The leases, in dnsmasq's format; default: /var/lib/vmrouter/NAME/leases"},
      set<&Config::dhcp, &Dhcp::leases_file, path_or_default>},
     {{"hosts_file", "dhcp-hosts-file", "PATH", "\"\"",
       "Reservations in dnsmasq's dhcp-hostsfile format; default: /var/lib/vmrouter/NAME/hostsfile"},
@@ -143,7 +147,8 @@ constexpr Key<Config> dhcp_keys[] = {
     {{"ping_check", "ping-check", "true|false", "true", "Probe a never-seen address for 100 ms before its first offer",
       Shape::Boolean},
      set<&Config::dhcp, &Dhcp::ping_check, boolean>},
-    {{"rapid_commit", "rapid-commit", "true|false", "false", "Two messages instead of four (RFC 4039)", Shape::Boolean},
+    {{"rapid_commit", "rapid-commit", "true|false", "false",
+      "Give leases in two messages instead of four, to guests that ask for it (RFC 4039)", Shape::Boolean},
      set<&Config::dhcp, &Dhcp::rapid_commit, boolean>},
     {{"ntp_servers", "ntp-servers", "ADDRESS,...", "[]", "Time servers (option 42)", Shape::Strings},
      set<&Config::dhcp, &Dhcp::ntp_servers, list_of<host_address>>},
@@ -165,7 +170,8 @@ constexpr Key<DhcpHost> dhcp_host_table[] = {
      put<&DhcpHost::client_id, client_id>},
     {{"address", "", "ADDRESS", "", "The address it always gets"}, put<&DhcpHost::address, host_address>},
     {{"name", "", "NAME", "", "Its name, whatever it calls itself"}, put<&DhcpHost::name, host_name>},
-    {{"lease_time", "", "DURATION|infinite", "", "Instead of dhcp.lease_time"}, put<&DhcpHost::lease_time, lease_time>},
+    {{"lease_time", "", "DURATION|infinite", "", "How long its lease lasts, instead of dhcp.lease_time"},
+     put<&DhcpHost::lease_time, lease_time>},
     {{"ignore", "", "true|false", "false", "Never answer this guest", Shape::Boolean}, put<&DhcpHost::ignore, boolean>},
 };
 
@@ -185,7 +191,7 @@ constexpr Key<Config> dns_keys[] = {
      set<&Config::dns, &Dns::domain, guest_domain>},
     {{"host_lookup", "host-lookup", "true|false", "true", "The host itself resolves the guests' names", Shape::Boolean},
      set<&Config::dns, &Dns::host_lookup, boolean>},
-    {{"cache_size", "cache-size", "ANSWERS", "10000", "0: no cache", Shape::Integer},
+    {{"cache_size", "cache-size", "ANSWERS", "10000", "Answers that are kept; 0: no cache", Shape::Integer},
      set<&Config::dns, &Dns::cache_size, integer<0, 10000000, std::uint32_t>>},
     {{"serve_stale", "serve-stale", "true|false", "true", "While all upstreams are down, give answers up to a day old",
       Shape::Boolean},
@@ -197,7 +203,7 @@ constexpr Key<Config> dns_keys[] = {
       "Single labels, the host's search domains, its name and the names in its /etc/hosts do not exist for guests",
       Shape::Boolean},
      set<&Config::dns, &Dns::hide_lan_names, boolean>},
-    {{"records", "", "{ \"NAME\" = \"ADDRESS\", ... }", "{}", "Names of your own", Shape::Tables},
+    {{"records", "", "{ \"NAME\" = \"ADDRESS\", ... }", "{}", "Names of your own, and their addresses", Shape::Tables},
      set<&Config::dns, &Dns::records, dns_records>},
     {{"block_domains", "block-domains", "DOMAIN|file:PATH,...", "[]",
       "Names, or lists in hosts(5) form, that do not exist for guests", Shape::Strings},
@@ -208,7 +214,8 @@ constexpr Key<Config> dns_keys[] = {
 
 constexpr Key<DnsRoute> dns_route_table[] = {
     {{"domain", "", "DOMAIN", "required", "This domain and everything below it"}, put<&DnsRoute::domain, domain>},
-    {{"upstreams", "", "[\"ADDRESS[:PORT]\", ...]", "required", "is asked of these servers only", Shape::Strings},
+    {{"upstreams", "", "[\"ADDRESS[:PORT]\", ...]", "required", "The servers that are asked for it, and no others",
+      Shape::Strings},
      put<&DnsRoute::upstreams, some_of<upstream>>},
 };
 
@@ -224,9 +231,9 @@ constexpr Key<Config> log_keys[] = {
 };
 
 constexpr Key<Config> control_keys[] = {
-    {{"socket", "socket", "PATH", "\"\"", "Default: /run/vmrouter/NAME.sock"},
+    {{"socket", "socket", "PATH", "\"\"", "The control socket; default: /run/vmrouter/NAME.sock"},
      set<&Config::control, &Control::socket, socket_path>},
-    {{"metrics", "metrics", "ADDRESS:PORT", "\"\"", "Serve Prometheus text here"},
+    {{"metrics", "metrics", "ADDRESS:PORT", "\"\"", "Serve Prometheus metrics here; empty: nowhere"},
      set<&Config::control, &Control::metrics, metrics_endpoint>},
     {{"sandbox", "sandbox", "on|log|off", "\"on\"", "Give up what the running program does not need"},
      set<&Config::control, &Control::sandbox, choice<sandbox_choices>>},

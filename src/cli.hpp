@@ -159,6 +159,11 @@ struct CommandText {
 };
 std::vector<CommandText> commands(Offer offer = Offer::Ready);
 
+/// An argument that is known by its place.
+bool is_position(const OptionText& option);
+/// What stands below the command `name`: the commands below the program (""), `leases drop` below "leases".
+std::vector<const CommandText*> below(std::string_view name, const std::vector<CommandText>& all);
+
 /// The text of `vmrouter NAME --help`.
 std::string help(const CommandText& command, const std::vector<CommandText>& all);
 

@@ -55,7 +55,8 @@ void add_instance(CLI::App& app, Instance& instance) {
     auto* by_file = app.add_option("--config", instance.file, "The configuration it was started with");
     auto* by_interface =
         app.add_option("--interface,--iface,--bridge", instance.name, "The interface or bridge it was started with");
-    for (auto* option : {by_name, by_interface}) option->type_name("NAME");
+    by_name->type_name("INSTANCE");
+    by_interface->type_name("INTERFACE");
     by_file->type_name("FILE");
     by_name->excludes(by_file)->excludes(by_interface);
     by_file->excludes(by_interface);
@@ -90,7 +91,7 @@ void add_run(CLI::App& app, Draft& draft) {
 /// A configuration as the command's argument. --config names it too, as everywhere else.
 void add_source(CLI::App& app, Source& source) {
     auto* position = app.add_option("file", source.file, "The configuration")->type_name("FILE");
-    app.add_option("-c,--config", source.file, "The same")->type_name("FILE")->excludes(position);
+    app.add_option("-c,--config", source.file, "The configuration")->type_name("FILE")->excludes(position);
     add_overrides(app, source);
 }
 
@@ -133,7 +134,7 @@ void add_lease_action(CLI::App& app, Draft& draft) {
 
 void add_ip(CLI::App& app, Draft& draft) {
     add_instance(app, draft.ip.instance);
-    app.add_option("guest", draft.ip.guest, "A guest's name or MAC")->type_name("NAME|MAC")->required();
+    app.add_option("guest", draft.ip.guest, "A guest's name or MAC")->type_name("GUEST")->required();
     const auto store = [&draft](const std::string& text) {
         const auto time = parse_duration(text);
         if (!time) throw refusal(text, "a time such as 60 or 5m");
@@ -150,7 +151,7 @@ void add_status(CLI::App& app, Draft& draft) {
 
 void add_monitor(CLI::App& app, Draft& draft) {
     add_instance(app, draft.monitor.instance);
-    app.add_option("--guest", draft.monitor.guest, "Only this guest")->type_name("NAME|MAC|ADDRESS");
+    app.add_option("--guest", draft.monitor.guest, "Only this guest: its name, MAC or address")->type_name("GUEST");
     app.add_option("--only", draft.monitor.only, "Only these kinds of events")->type_name("KIND,...")->delimiter(',');
     auto* top = app.add_flag("--top", draft.monitor.top, "Full screen");
     app.add_flag("--json", draft.monitor.json, "One JSON object a line")->excludes(top);
@@ -175,7 +176,7 @@ void add_capture(CLI::App& app, Draft& draft) {
     app.add_option("-o,--output", draft.capture.output, "A pcapng file, or - for a pipe")
         ->type_name("FILE")
         ->required();
-    app.add_option("--guest", draft.capture.guest, "Only this guest")->type_name("NAME|MAC|ADDRESS");
+    app.add_option("--guest", draft.capture.guest, "Only this guest: its name, MAC or address")->type_name("GUEST");
     app.add_option("--filter", draft.capture.filter, "Only what matches, in pcap-filter(7)")->type_name("EXPRESSION");
     const auto store = [&draft](const std::string& text) {
         draft.capture.ring = parse_ring(text);
@@ -191,7 +192,8 @@ void add_verify(CLI::App& app, Draft& draft) {
 
 void add_doctor(CLI::App& app, Draft& draft) {
     add_instance(app, draft.doctor.instance);
-    app.add_option("--guest", draft.doctor.guest, "Why has this guest no network")->type_name("NAME|MAC|ADDRESS");
+    app.add_option("--guest", draft.doctor.guest, "Why this guest (its name, MAC or address) has no network")
+        ->type_name("GUEST");
     add_json(app, draft.doctor.json);
 }
 
@@ -323,10 +325,10 @@ const std::vector<Row>& rows() {
          false},
         {"completions",
          "Completions for a shell",
-         {"vmrouter completions bash"},
+         {"vmrouter completions bash", "vmrouter completions fish"},
          add_completions,
          choose<&Draft::completions>,
-         false},
+         true},
     };
     return table;
 }

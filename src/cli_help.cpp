@@ -36,12 +36,8 @@ std::string line(std::string left, std::string_view text) {
     return left + wrapped(text) + '\n';
 }
 
-bool is_positional(const OptionText& option) {
-    return !option.names.front().starts_with('-');
-}
-
 std::string left_side(const OptionText& option) {
-    if (is_positional(option)) return option.form;
+    if (is_position(option)) return option.form;
     std::string text;
     for (const auto& name : option.names) text += (text.empty() ? "" : ", ") + name;
     return option.form.empty() ? text : text + ' ' + option.form;
@@ -51,24 +47,28 @@ std::string usage(const CommandText& command) {
     std::string text = "Usage: vmrouter";
     if (!command.name.empty()) text += ' ' + command.name;
     for (const auto& option : command.options)
-        if (is_positional(option)) text += ' ' + option.form;
+        if (is_position(option)) text += ' ' + option.form;
     text += " [OPTION...]\n";
     if (command.name.empty()) text += "       vmrouter COMMAND [OPTION...]\n";
     return text;
 }
 
-/// What `name` has below it: commands below the program, actions below a command.
-std::vector<const CommandText*> below(const std::string& name, const std::vector<CommandText>& all) {
+}  // namespace
+
+bool is_position(const OptionText& option) {
+    return !option.names.front().starts_with('-');
+}
+
+std::vector<const CommandText*> below(std::string_view name, const std::vector<CommandText>& all) {
     std::vector<const CommandText*> found;
     for (const CommandText& command : all) {
-        const auto space = command.name.rfind(' ');
-        const std::string parent = space == std::string::npos ? "" : command.name.substr(0, space);
-        if (!command.name.empty() && parent == name) found.push_back(&command);
+        const std::string_view own = command.name;
+        const auto space = own.rfind(' ');
+        const auto parent = space == std::string_view::npos ? std::string_view{} : own.substr(0, space);
+        if (!own.empty() && parent == name) found.push_back(&command);
     }
     return found;
 }
-
-}  // namespace
 
 std::string help(const CommandText& command, const std::vector<CommandText>& all) {
     std::string text = command.help + ".\n\n" + usage(command) + "\nExamples:\n";
@@ -78,8 +78,14 @@ std::string help(const CommandText& command, const std::vector<CommandText>& all
     if (!subcommands.empty()) text += "\nCommands (each takes --help):\n";
     for (const CommandText* sub : subcommands) text += line(sub->name, sub->help);
 
+    const bool has_position = std::any_of(command.options.begin(), command.options.end(), is_position);
+    if (has_position) text += "\nArguments:\n";
+    for (const OptionText& option : command.options)
+        if (is_position(option)) text += line(left_side(option), option.help);
+
     std::string group;
     for (const OptionText& option : command.options) {
+        if (is_position(option)) continue;
         if (option.group != group) {
             const bool is_first_section = option.group.starts_with('[') && !group.starts_with('[');
             if (is_first_section) text += "\nInstead of what the configuration says:\n";

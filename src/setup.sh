@@ -15,6 +15,7 @@ build_packages=(
 # To test: the frameworks, what checks the sources, and the real clients and servers of the lab.
 test_packages=(
     catch2 clang-format clang-tidy shellcheck python3 python3-toml
+    mandoc groff-base
     iproute2 procps util-linux iputils-ping iputils-arping curl strace tcpdump
     udhcpc isc-dhcp-client dhcpcd-base dnsmasq-base bind9-dnsutils
     nftables iptables conntrack ethtool socat dbus-daemon
@@ -25,6 +26,7 @@ test_packages=(
 lab_packages=(
     qemu-system-x86 ipxe-qemu isc-dhcp-relay
     ufw firewalld docker.io network-manager systemd-resolved prometheus
+    zsh fish
 )
 
 say() { echo "[$(basename "$0")] $*"; }

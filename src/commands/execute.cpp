@@ -4,6 +4,7 @@
 
 #include "src/app.hpp"
 #include "src/commands/check.hpp"
+#include "src/commands/completions.hpp"
 #include "src/commands/down.hpp"
 #include "src/commands/leases.hpp"
 #include "src/commands/plan.hpp"
@@ -22,6 +23,7 @@ struct Execute {
         return leases(options, SystemClock{}.now(), std::cout, std::cerr);
     }
     int operator()(const cli::Down& options) const { return down(options, std::cout, std::cerr); }
+    int operator()(const cli::Completions& options) const { return completions(options, std::cout); }
     template <class Other>
     int operator()(const Other&) const {
         std::cerr << "vmrouter: this command is not part of this version\n";

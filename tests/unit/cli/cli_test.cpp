@@ -146,7 +146,7 @@ TEST_CASE("Wrong use is one line with the nearest thing that would be right") {
     CHECK(complaint("--ifcae x") == "vmrouter: unexpected argument '--ifcae'\n  hint: did you mean --iface?\n");
     CHECK(complaint("lease") == "vmrouter: unexpected argument 'lease'\n  hint: did you mean leases?\n");
     CHECK(complaint("leases --jsn") == "vmrouter: unexpected argument '--jsn'\n  hint: did you mean --json?\n");
-    CHECK(complaint("--bridge") == "vmrouter: --bridge needs a value: NAME\n");
+    CHECK(complaint("--bridge") == "vmrouter: --bridge needs a value: BRIDGE\n");
     CHECK(complaint("\x1b[31m") == "vmrouter: unexpected argument '\\x1b[31m'\n");
 }
 
