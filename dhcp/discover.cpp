@@ -54,12 +54,6 @@ std::optional<Candidate> candidate(const Exchange& exchange, Decision& decision,
     return Candidate{*address, was_held_by_client(exchange, *address)};
 }
 
-/// A guest that came through a relay's word alone must not take what a guest on the segment holds.
-bool speaks_for_local_client(const Exchange& exchange) {
-    return exchange.message.relayed() && exchange.bound != nullptr && !exchange.bound->supplied_missing &&
-           exchange.bound->supplied.relay.is_unspecified();
-}
-
 void warn_when_low(const Exchange& exchange, Decision& decision, Ipv4 address) {
     if (!exchange.config.range.contains(address) || exchange.leases.find(address) != nullptr) return;
     const PoolLevel level = pool_level(exchange.leases, exchange.config, exchange.reservations);

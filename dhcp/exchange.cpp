@@ -94,6 +94,16 @@ void warn_of_clones(const Exchange& exchange, Decision& decision, const Lease& f
     }
 }
 
+/// Before max_leases is reached, once when the mark is crossed.
+void warn_of_limit(const Exchange& exchange, Decision& decision) {
+    const std::uint64_t most = exchange.config.max_leases;
+    const std::uint64_t given = exchange.leases.bound();
+    const std::uint64_t mark = most * exchange.config.pool_low_percent;
+    if (most == 0 || given * 100 >= mark || (given + 1) * 100 < mark) return;
+    warn(decision, Warning::Kind::LeaseLimit,
+         std::to_string(given + 1) + " of " + std::to_string(most) + " leases are given; raise dhcp.max_leases");
+}
+
 void warn_of_name(const Exchange& exchange, Decision& decision, const NameChoice& choice) {
     if (choice.refusal == NameRefusal::None || choice.refusal == NameRefusal::Illegal) return;
     warn(decision, Warning::Kind::NameRefused,
@@ -121,6 +131,11 @@ Ipv4 server_id(const ServerConfig& config, const Message& message) {
 
 bool same_client(const Lease& lease, const Exchange& exchange) {
     return std::ranges::any_of(exchange.held, [&](const Lease* held) { return held->address == lease.address; });
+}
+
+bool speaks_for_local_client(const Exchange& exchange) {
+    return exchange.message.relayed() && exchange.bound != nullptr && !exchange.bound->relay_missing &&
+           exchange.bound->supplied.relay.is_unspecified();
 }
 
 Decision start(const Exchange& exchange) {
@@ -297,7 +312,10 @@ Reply bind(const Exchange& exchange, Decision& decision, Ipv4 address, const Ter
         nameless.name_reserved = false;
         decision.changes.push_back({Cause::Rename, nameless.address, std::move(nameless)});
     }
-    if (!renewal) warn_of_clones(exchange, decision, lease);
+    if (!renewal) {
+        warn_of_clones(exchange, decision, lease);
+        if (exchange.bound == nullptr) warn_of_limit(exchange, decision);
+    }
 
     Reply reply;
     reply.type = MessageType::Ack;

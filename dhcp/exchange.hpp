@@ -44,6 +44,9 @@ Ipv4 server_id(const ServerConfig& config, const Message& message);
 /// Is this lease the client's that sent the message? By the identity policy.
 bool same_client(const Lease& lease, const Exchange& exchange);
 
+/// A relay's word alone must not take what a guest on the segment holds.
+bool speaks_for_local_client(const Exchange& exchange);
+
 /// Ends a decision without a reply.
 Decision silent(Decision decision, Silence reason, Level level = Level::Debug);
 Decision start(const Exchange& exchange);

@@ -42,14 +42,16 @@ std::optional<LeaseState> parse_state(std::string_view text) {
 }
 
 std::optional<Lease> parse_lease(const std::vector<std::string_view>& fields) {
-    if (fields.size() != 8) return std::nullopt;
+    if (fields.size() != 8 && fields.size() != 9) return std::nullopt;
+    const auto relay = fields.size() == 9 ? Ipv4::parse(fields[8]) : Ipv4{};
     const auto address = Ipv4::parse(fields[1]);
     const auto state = parse_state(fields[2]);
     const auto expires = parse_number(fields[3], last_second * 1000);
     const auto hardware = HardwareAddress::parse(fields[4]);
     const auto client_id = fields[5] == "*" ? std::vector<std::uint8_t>{} : parse_hex(fields[5]);
     const auto seen = parse_number(fields[7], last_second);
-    if (!address || !state || (!expires && fields[3] != "-") || !hardware || !client_id || !seen) return std::nullopt;
+    if (!address || !state || (!expires && fields[3] != "-") || !hardware || !client_id || !seen || !relay)
+        return std::nullopt;
 
     Lease lease;
     lease.address = *address;
@@ -59,6 +61,7 @@ std::optional<Lease> parse_lease(const std::vector<std::string_view>& fields) {
     if (expires) lease.expires = Time{Milliseconds{*expires}};
     lease.last_seen = Time{Seconds{*seen}};
     lease.supplied_missing = true;
+    lease.supplied.relay = *relay;
     std::string_view name = fields[6];
     lease.name_reserved = name.starts_with('=');
     if (lease.name_reserved) name.remove_prefix(1);
@@ -100,6 +103,7 @@ std::string journal_line(const Lease& lease) {
     line += ' ';
     const auto seen = std::chrono::floor<Seconds>(lease.last_seen.time_since_epoch()).count();
     line += std::to_string(std::max<Seconds::rep>(seen, 0));
+    if (!lease.supplied.relay.is_unspecified()) line += ' ' + to_string(lease.supplied.relay);
     return sealed(std::move(line));
 }
 

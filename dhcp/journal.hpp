@@ -9,7 +9,8 @@
 //   - 192.168.100.23 5846cfb9
 //
 // with expiry in milliseconds and the last sight of the client in seconds since the epoch ("-": never expires, "*": no
-// client-id or name, "=vm1": the name is reserved).
+// client-id or name, "=vm1": the name is reserved). A lease that came through a relay has the relay's address as a last
+// field.
 
 #include <cstddef>
 #include <optional>

@@ -58,7 +58,8 @@ struct Lease {
     std::optional<Time> probed;           ///< Offered: when a probe of the address went unanswered
     int port = 0;                         ///< interface index of the bridge port it came through; 0: unknown
     std::optional<MacAddress> sender;  ///< the Ethernet source of its last message; nullopt: not known (relay, restart)
-    bool supplied_missing = false;     ///< taken from a file: `supplied` is not known (DNSMASQ_DATA_MISSING)
+    bool supplied_missing = false;     ///< taken from a file: `supplied` is not known (DNSMASQ_DATA_MISSING), ...
+    bool relay_missing = false;        ///< ... not even its relay, which our journal keeps
     Supplied supplied;
 
     [[nodiscard]] bool quarantined() const { return state == LeaseState::Declined || state == LeaseState::Abandoned; }

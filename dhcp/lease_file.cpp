@@ -51,6 +51,7 @@ LineResult parse_line(const std::vector<std::string_view>& fields) {
     if (*expires != 0) lease.expires = Time{Seconds{*expires}};
     if (fields[3] != "*") lease.name = legal_name(fields[3]).value_or("");
     lease.supplied_missing = true;
+    lease.relay_missing = true;
     return {std::move(lease), {}};
 }
 

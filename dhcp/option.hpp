@@ -47,6 +47,7 @@ inline constexpr std::uint8_t rapid_commit = 80;          ///< RFC 4039
 inline constexpr std::uint8_t client_fqdn = 81;           ///< RFC 4702
 inline constexpr std::uint8_t relay_agent = 82;           ///< RFC 3046
 inline constexpr std::uint8_t architecture = 93;          ///< RFC 4578
+inline constexpr std::uint8_t machine_identifier = 97;    ///< RFC 4578
 inline constexpr std::uint8_t ipv6_only = 108;            ///< RFC 8925
 inline constexpr std::uint8_t subnet_selection = 118;     ///< RFC 3011
 inline constexpr std::uint8_t domain_search = 119;        ///< RFC 3397

@@ -48,6 +48,8 @@ public:
     void configured() {
         for (const ConfiguredOption& option : config_.options) {
             if (option.value.empty() || !wanted(option.code)) continue;
+            // It turns IPv4 off where it is understood, so only who names it may hear it (RFC 8925 section 3.3).
+            if (option.code == option::ipv6_only && !list_) continue;
             if (is_text(option.code))
                 options_.add_text(option.code,
                                   {reinterpret_cast<const char*>(option.value.data()), option.value.size()},
@@ -135,6 +137,9 @@ Message make_reply(const ServerConfig& config, const Message& request, const Rep
             add_parameters(message, config, request, reply);
         if (const Bytes id = request.client_id(); !id.empty() && !message.options.has(option::client_identifier))
             message.options.add(option::client_identifier, id);  // RFC 6842
+        const auto machine = request.options.find(option::machine_identifier);
+        if (machine && !nak && !message.options.has(option::machine_identifier))
+            message.options.add(option::machine_identifier, *machine);  // RFC 4578 section 2.3
     }
     if (const auto relay = request.options.find(option::relay_agent); relay && message.cookie)
         message.options.add(option::relay_agent, *relay);  // RFC 3046 section 2.2: as it came, last

@@ -87,8 +87,7 @@ Decision on_request(const Exchange& exchange) {
     const Ipv4 address = message.requested_address().value_or(message.ciaddr);
     decision.note.address = address;
     if (address.is_unspecified()) return silent(std::move(decision), Silence::Malformed);
-    if (message.relayed() && bound != nullptr && !bound->supplied_missing && bound->supplied.relay.is_unspecified())
-        return silent(std::move(decision), Silence::LocalClient);
+    if (speaks_for_local_client(exchange)) return silent(std::move(decision), Silence::LocalClient);
     if (auto refused = refuse_early(exchange, state, decision, address)) return std::move(*refused);
     if (std::string text = objection(exchange, state, address); !text.empty())
         return nak(exchange, std::move(decision), address, std::move(text));

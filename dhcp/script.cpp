@@ -116,7 +116,9 @@ std::vector<ScriptEvent> script_events(const AppliedChange& change) {
     const bool was = bound(change.before);
     const bool is = bound(change.after);
     std::vector<ScriptEvent> events;
-    if (was && (!is || change.before->hardware != change.after->hardware))
+    // The same client with another hardware address (known by its client-id) keeps its lease, and the script its "add".
+    const bool moved = was && is && change.before->hardware != change.after->hardware;
+    if (was && (!is || (moved && change.cause != Cause::Renew)))
         events.push_back({ScriptAction::Del, *change.before, {}});
     if (!is) return events;
     if (!was || !events.empty()) {
@@ -126,8 +128,7 @@ std::vector<ScriptEvent> script_events(const AppliedChange& change) {
     const bool renamed = change.before->name != change.after->name;
     if (renamed && !change.before->name.empty())
         events.push_back({ScriptAction::Old, *change.after, change.before->name});
-    if (renamed || (change.before->supplied != change.after->supplied && !change.before->supplied_missing))
-        events.push_back({ScriptAction::Old, *change.after, {}});
+    if (renamed || moved) events.push_back({ScriptAction::Old, *change.after, {}});
     return events;
 }
 

@@ -112,7 +112,7 @@ Decision decide_with(const LeaseTable& leases, const ServerConfig& config, const
 /// RELEASE and DECLINE end what is somebody's: only the holder may, and from where it got it.
 bool may_end(const Exchange& exchange, const Lease& lease) {
     if (!same_client(lease, exchange) || lease.hardware != exchange.message.chaddr) return false;
-    if (exchange.message.relayed()) return lease.supplied.relay == exchange.message.giaddr || lease.supplied_missing;
+    if (exchange.message.relayed()) return lease.supplied.relay == exchange.message.giaddr || lease.relay_missing;
     if (lease.hardware.mac()) return true;  // its Ethernet source is chaddr, as for every message
     return lease.sender && exchange.context.ethernet_source == lease.sender;
 }
@@ -151,8 +151,8 @@ Decision on_release(const Exchange& exchange) {
     // to is meant for us.
     const bool to_us =
         server ? *server == server_id(exchange.config, message) || *server == exchange.config.address.address
-               : !exchange.context.broadcast && exchange.context.source == message.ciaddr &&
-                     exchange.context.destination == exchange.config.address.address;
+               : !exchange.context.broadcast && exchange.context.destination == exchange.config.address.address &&
+                     (exchange.context.source == message.ciaddr || exchange.context.source.is_unspecified());
     if (!to_us) return silent(std::move(decision), Silence::OtherServer);
     if (message.ciaddr.is_unspecified()) return silent(std::move(decision), Silence::Malformed);
     const Lease* lease = exchange.leases.find(message.ciaddr);

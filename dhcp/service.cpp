@@ -13,6 +13,8 @@
 namespace vmrouter::dhcp {
 namespace {
 
+constexpr std::uint16_t ethernet_mtu = 1500;
+
 bool is_icmp(Bytes frame) {
     return frame.size() > 23 && frame[23] == 1;
 }
@@ -138,7 +140,7 @@ void Service::Parts::probe(const Message& message, const Context& context, const
 Outgoing Service::Parts::outgoing(const Message& message, const Context& context, const Decision& decision) const {
     const Reply& reply = *decision.reply;
     const Message answer = make_reply(config, message, reply);
-    const Serialized payload = serialize(answer, room(config, message));
+    const Serialized payload = serialize(answer, room(config, message, config.mtu == 0 ? ethernet_mtu : config.mtu));
     const Destination to = destination(message, context, reply);
     // Whoever is not on the segment is reached the way the request came.
     const MacAddress mac = to.mac ? *to.mac : context.ethernet_source.value_or(MacAddress::broadcast());

@@ -107,7 +107,9 @@ void add_bridge_table(Script& script, const Policy& policy, const std::string& t
     script.chain("vm_arp", "nobody speaks for our address or for another guest's", arp_guard(segment, arp));
     std::vector<std::string> ip{
         "ip hdrlength != 5 goto " + chain_of(options),
-        "udp sport 67 goto " + chain_of(dhcp_server),
+        // A relay speaks from port 67 as well, to us alone.
+        "udp sport 67 udp dport != 67 goto " + chain_of(dhcp_server),
+        "udp sport 67 ip daddr != " + to_string(segment.address.address) + " goto " + chain_of(dhcp_server),
     };
     for (auto& rule : source_guard(segment, spoofed)) ip.push_back(std::move(rule));
     script.chain("vm_ip", "an IPv4 packet of a guest", ip);

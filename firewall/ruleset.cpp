@@ -101,7 +101,8 @@ void add_arrival(Script& script, const Words& w) {
     std::vector<std::string> arriving{
         "meta nfproto ipv6" + to(ipv6),
         "ip hdrlength != 5" + to(options),
-        "udp sport 67" + to(dhcp_server),
+        "udp sport 67 udp dport != 67" + to(dhcp_server),
+        "udp sport 67 ip daddr != " + w.ours + to(dhcp_server),
     };
     for (auto& rule : source_guard(w.segment, spoofed)) arriving.push_back(std::move(rule));
     arriving.push_back("ip saddr " + w.net + " update @vm_sent { ip saddr counter }");
@@ -235,10 +236,11 @@ void add_input(Script& script, const Words& w) {
     std::vector<std::string> rules{
         "meta nfproto ipv6" + to(ipv6),
     };
-    // Port 67 opened by hand is another DHCP server's, or a relay's: clients without an address call for it by broadcast.
+    // Port 67 opened by hand is another DHCP server's, or a relay's: clients without an address call for it by
+    // broadcast.
     const auto& opened = w.segment.open_host_ports;
     if (w.segment.dhcp || std::ranges::find(opened, Service{Protocol::Udp, 67}) != opened.end())
-        rules.push_back("ip daddr { " + w.ours + ", 255.255.255.255 } udp sport 68 udp dport 67 goto vm_pass");
+        rules.push_back("ip daddr { " + w.ours + ", 255.255.255.255 } udp sport { 67, 68 } udp dport 67 goto vm_pass");
     rules.push_back("ct state { invalid, untracked }" + to(invalid));
     rules.emplace_back("ct state related goto vm_error");
     rules.emplace_back("ct direction reply goto vm_answer");

@@ -62,6 +62,14 @@ has() { [ "$(guest_address "$1")" = "$2" ]; }
 check "g2 moves to its reserved address" wait_until 10 has g2 192.168.100.200
 check "and the script hears that the old lease went" wait_until 5 grep -q '^del 52:54:00:00:00:02 ' "$LAB/events"
 
+step "SIGHUP reads the hosts file again and tells the script of every lease"
+: >"$LAB/events"
+echo "525400000003,192.168.100.201" >>"$state/hostsfile" # dnsmasq would take it for a host name
+kill -HUP "$VMROUTER_PID"
+check "the script hears of all" wait_until 5 eval '[ "$(grep -c "^old " "$LAB/events")" -ge 10 ]'
+check "a line that would be misread is an error with its place" log_has "hostsfile:2: \"525400000003\" would be a host name"
+check "that costs no other line" log_has '1 reservation$'
+
 step "a lease is given back"
 guest_release g3
 check "it leaves the file" wait_until 5 eval '! grep -q 52:54:00:00:00:03 '"$leases"

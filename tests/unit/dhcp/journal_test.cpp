@@ -40,6 +40,10 @@ std::string sample() {
 TEST_CASE("A journal line holds a lease and its check value") {
     CHECK(journal_line(lease(23)) ==
           "+ 192.168.100.23 bound 1795346423123 52:54:00:12:34:56 ff0a0b0c vm1 1795342823 11af02f4\n");
+    Lease relayed = lease(23);
+    relayed.supplied.relay = Ipv4(192, 168, 100, 66);
+    CHECK(journal_line(relayed).find(" vm1 1795342823 192.168.100.66 ") != std::string::npos);
+    CHECK(parse_journal(journal_header() + journal_line(relayed)).records.at(0).lease == as_read(relayed));
     CHECK(journal_removal(Ipv4(192, 168, 100, 23)) == "- 192.168.100.23 5846cfb9\n");
     CHECK(journal_header() == "vmrouter-journal 1 30664cef\n");
 }

@@ -41,6 +41,17 @@ TEST_CASE("max_leases refuses new clients and keeps the known ones") {
     CHECK(scene.join(vm3) != Ipv4{});
 }
 
+TEST_CASE("That max_leases comes near is said once, before it is reached") {
+    Scene scene;
+    scene.config.max_leases = 10;
+    for (int i = 1; i <= 10; ++i) {
+        const auto address = scene.send(discover(made_up(i))).reply->address;
+        const Decision ack = scene.send(selecting(made_up(i), to_string(address)));
+        CHECK(warns(ack, Warning::Kind::LeaseLimit) == (i == 8));
+        if (i == 8) CHECK(ack.warnings[0].text == "8 of 10 leases are given; raise dhcp.max_leases");
+    }
+}
+
 TEST_CASE("A bridge port gets no more leases than its limit while other ports and renewals go on") {
     Scene scene;
     scene.config.max_leases_per_port = 4;

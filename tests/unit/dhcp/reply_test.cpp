@@ -87,8 +87,15 @@ TEST_CASE("Configured options are sent when asked for and replace or suppress ou
     CHECK(codes(message) == std::vector<int>{53, 54, 51, 58, 59, 1, 28, 121, 6, 17});
     CHECK(hex(message, 6) == "09090909");
     CHECK(hex(answer(scene, discover(vm1).bytes(55, {108})), 108) == "00000708");
+    CHECK(hex(answer(scene, discover(vm1)), 108) == "absent");  // ... and only for who names it
     scene.config.options.clear();
     CHECK(hex(answer(scene, discover(vm1).bytes(55, {108})), 108) == "absent");  // RFC 8925: only when configured
+}
+
+TEST_CASE("A PXE client gets its machine identifier back") {
+    Scene scene;
+    CHECK(hex(answer(scene, discover(vm1).bytes(97, {0, 1, 2, 3}).bytes(55, {66})), 97) == "00010203");
+    CHECK(hex(answer(scene, discover(vm1)), 97) == "absent");
 }
 
 TEST_CASE("A client that terminates its strings gets terminated strings") {

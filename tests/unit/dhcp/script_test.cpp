@@ -140,9 +140,11 @@ TEST_CASE("The script hears of new and renamed and ended leases and not of renew
     Lease other = lease("vmC");
     other.hardware = HardwareAddress(*MacAddress::parse("52:54:00:00:00:01"));
     CHECK(actions(change(Cause::Bind, lease("vmA"), other)) == "del:vmA add:vmC ");
+    other.name = "vmA";
+    CHECK(actions(change(Cause::Renew, lease("vmA"), other)) == "old:vmA ");  // by its client-id the same
     Lease new_class = lease("vmA");
     new_class.supplied.vendor_class = "udhcp 1.35.0";
-    CHECK(actions(change(Cause::Renew, lease("vmA"), new_class)) == "old:vmA ");
+    CHECK(actions(change(Cause::Renew, lease("vmA"), new_class)) == "");
 }
 
 TEST_CASE("Scripts run one at a time and what waits is merged") {

@@ -2,6 +2,7 @@
 
 #include "dhcp/server.hpp"
 
+#include "dhcp/journal.hpp"
 #include "scene.hpp"
 
 using namespace vmrouter;
@@ -112,6 +113,52 @@ TEST_CASE("A release without option 54 counts when the holder sends it to our ad
     CHECK(scene.leases.find(address) != nullptr);
     CHECK(is_silent(scene.send_unicast(message), Silence::Done));
     CHECK(scene.leases.find(address) == nullptr);
+    REQUIRE(scene.join(vm1) == address);
+    context = scene.unicast(message);
+    context.source = {};  // a client that took the address off its interface first
+    CHECK(is_silent(scene.send(message, context), Silence::Done));
+    CHECK(scene.leases.find(address) == nullptr);
+}
+
+TEST_CASE("A guest that plays relay ends and takes nobody's lease, before and after a restart") {
+    Scene scene;
+    const auto address = scene.join(vm1);
+    const auto attack = [&](Message message, Silence expected) {
+        message.giaddr = ip("192.168.100.66");
+        Context context = scene.unicast(message);
+        context.ethernet_source = mac(vm2);
+        CHECK(is_silent(scene.send(message, context), expected));
+        REQUIRE(scene.leases.find(address) != nullptr);
+        CHECK(scene.leases.find(address)->state == LeaseState::Bound);
+    };
+    for (const bool restarted : {false, true}) {
+        attack(release(vm1, to_string(address)), Silence::NotTheHolder);
+        attack(decline(vm1, to_string(address)), Silence::NotTheHolder);
+        attack(selecting(vm1, to_string(address)), Silence::LocalClient);
+        attack(discover(vm1), Silence::LocalClient);
+        if (restarted) break;
+        const auto journal = parse_journal(journal_header() + journal_line(*scene.leases.find(address)));
+        scene.leases = LeaseTable{scene.config.range, 4096, 42};
+        REQUIRE(scene.leases.restore(journal.records.at(0).lease.value()));
+    }
+}
+
+TEST_CASE("A client behind a relay can end its lease through that relay after a restart as well") {
+    Scene scene;
+    const auto through = [&](Message message, std::string_view relay) {
+        message.giaddr = ip(relay);
+        Context context = scene.unicast(message);
+        context.ethernet_source = mac(vm3);
+        return scene.send(message, context);
+    };
+    const auto address = through(discover(vm1), "192.168.100.66").reply->address;
+    REQUIRE(is(through(selecting(vm1, to_string(address)), "192.168.100.66"), MessageType::Ack));
+    const auto journal = parse_journal(journal_header() + journal_line(*scene.leases.find(address)));
+    CHECK(journal.bad.empty());
+    scene.leases = LeaseTable{scene.config.range, 4096, 42};
+    REQUIRE(scene.leases.restore(journal.records.at(0).lease.value()));
+    CHECK(is_silent(through(release(vm1, to_string(address)), "192.168.100.67"), Silence::NotTheHolder));
+    CHECK(is_silent(through(release(vm1, to_string(address)), "192.168.100.66"), Silence::Done));
 }
 
 TEST_CASE("Nobody can release the lease of another") {

@@ -23,7 +23,7 @@ TEST_CASE("The rule sets are the golden ones") {
 
 TEST_CASE("Another DHCP server of this host hears clients that have no address yet when its port is opened") {
     Policy policy = bridge_policy();
-    const std::string rule = "255.255.255.255 } udp sport 68 udp dport 67 goto vm_pass";
+    const std::string rule = "255.255.255.255 } udp sport { 67, 68 } udp dport 67 goto vm_pass";
     CHECK(ruleset(policy).find(rule) != std::string::npos);
     policy.segment->dhcp = false;
     CHECK(ruleset(policy).find(rule) == std::string::npos);
