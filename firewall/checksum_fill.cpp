@@ -215,6 +215,31 @@ Result<bool> exists(int socket, const NetfilterMessage& question) {
     return *answer == 0;
 }
 
+/// Whether there is nothing in the table but base chains without rules that accept, as `iptables-restore` makes them
+/// when it gets the text of a table that had one of ours only.
+Result<bool> is_void(int socket) {
+    bool is_void = true;
+    const auto look = [&](std::uint16_t type, std::size_t attribute_count, const auto& judge) -> Result<void> {
+        const auto request = message(type, NLM_F_DUMP);
+        const auto answer = netfilter_exchange(socket, request.bytes(), [&](const nlmsghdr& found) {
+            const auto attributes = netfilter_attributes(found, attribute_count);
+            // NFTA_RULE_TABLE and NFTA_CHAIN_TABLE are the same number
+            if (holds(attribute_bytes(attributes[NFTA_RULE_TABLE]), table) && !judge(attributes)) is_void = false;
+        });
+        if (!answer) return Failure{answer.error()};
+        return {};
+    };
+    if (auto rules = look(NFT_MSG_GETRULE, NFTA_RULE_MAX + 1, [](const auto&) { return false; }); !rules)
+        return Failure{std::move(rules).error()};
+    const auto accepts = [](const auto& attributes) {
+        Reader policy(attribute_bytes(attributes[NFTA_CHAIN_POLICY]));
+        return attributes[NFTA_CHAIN_HOOK] != nullptr && policy.u32() == NF_ACCEPT;
+    };
+    if (auto chains = look(NFT_MSG_GETCHAIN, NFTA_CHAIN_MAX + 1, accepts); !chains)
+        return Failure{std::move(chains).error()};
+    return is_void;
+}
+
 }  // namespace
 
 Result<ChecksumFill> fill_checksums(const std::string& interface) {
@@ -268,8 +293,10 @@ Result<void> stop_filling_checksums(const std::string& interface, const Checksum
             return Failure{done.error()};
     }
     if (made.created_table) {
-        if (const auto done = remove_empty(table_message(NFT_MSG_DELTABLE, NLM_F_NONREC | NLM_F_ACK)); !done)
-            return Failure{done.error()};
+        const auto nobody_uses_it = is_void(socket->get());
+        if (!nobody_uses_it) return Failure{nobody_uses_it.error()};
+        const int how = *nobody_uses_it ? NLM_F_ACK : NLM_F_NONREC | NLM_F_ACK;
+        if (const auto done = remove_empty(table_message(NFT_MSG_DELTABLE, how)); !done) return Failure{done.error()};
     }
     return {};
 }

@@ -7,7 +7,6 @@
 #include <set>
 #include <tuple>
 
-#include "src/base/file.hpp"
 #include "src/base/text.hpp"
 
 namespace vmrouter::firewall {
@@ -279,12 +278,9 @@ Result<ForeignRules> scan_foreign(Nft& nft, std::uint32_t mark) {
     return read_foreign(*listing, mark);
 }
 
-Result<ForeignOutcome> open_foreign(Nft& nft, std::uint32_t mark, const std::string& instance) {
-    const auto rules = scan_foreign(nft, mark);
-    if (!rules) return Failure{rules.error()};
+ForeignOutcome open_foreign(Nft& nft, const ForeignRules& rules, std::uint32_t mark, const std::string& instance) {
     ForeignOutcome outcome;
-    for (const auto& chain : rules->chains) {
-        if (chain.before_ours) outcome.before_ours.push_back(chain);
+    for (const auto& chain : rules.chains) {
         const auto text = pass_rule(chain, mark, instance);
         if (!text) continue;
         // One by one: a table that lets nobody in must not keep us out of the others.
@@ -310,16 +306,6 @@ Result<std::size_t> close_foreign(Nft& nft, std::uint32_t mark) {
     }
     if (first) return Failure{std::move(*first)};
     return count;
-}
-
-std::vector<std::string> legacy_tables() {
-    std::vector<std::string> tables;
-    const auto names = read_file("/proc/net/ip_tables_names");
-    if (!names) return tables;
-    for (const auto name : split(*names, '\n')) {
-        if (!trim(name).empty()) tables.emplace_back(trim(name));
-    }
-    return tables;
 }
 
 }  // namespace vmrouter::firewall

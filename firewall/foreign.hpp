@@ -82,21 +82,15 @@ std::optional<std::string> pass_rule(const ForeignChain& chain, std::uint32_t ma
 std::string pass_rule_removal(const PassRule& rule);
 
 struct ForeignOutcome {
-    std::vector<ForeignChain> opened;       ///< got our rule just now
-    std::vector<ForeignChain> before_ours;  ///< drop before us: to be named by doctor
-    std::vector<Error> refused;             ///< the table's owner lets nobody in, or the chain vanished meanwhile
+    std::vector<ForeignChain> opened;  ///< got our rule just now
+    std::vector<Error> refused;        ///< the table's owner lets nobody in, or the chain vanished meanwhile
 };
 
-/// Reads the rules of the kernel and puts ours where it is missing. Idempotent: call it at start and after each change
-/// of other tables.
-Result<ForeignOutcome> open_foreign(Nft& nft, std::uint32_t mark, const std::string& instance);
+/// Puts our rule where `rules`, which were just read, say that it is missing.
+ForeignOutcome open_foreign(Nft& nft, const ForeignRules& rules, std::uint32_t mark, const std::string& instance);
 /// Takes every rule of ours out again; how many. Only when no other instance uses the same mark.
 Result<std::size_t> close_foreign(Nft& nft, std::uint32_t mark);
 /// What read_foreign() says about the kernel's rules now.
 Result<ForeignRules> scan_foreign(Nft& nft, std::uint32_t mark);
-
-/// Tables of iptables-legacy, which nftables cannot see ("filter"), from /proc/net/ip_tables_names; none when there is
-/// no such file. A policy DROP in there blocks guests too.
-std::vector<std::string> legacy_tables();
 
 }  // namespace vmrouter::firewall

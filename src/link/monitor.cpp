@@ -34,7 +34,9 @@ void note_link(Events& events, bool removed, const nlmsghdr& message) {
     if (!link) return;
     const auto same = std::find_if(events.links.rbegin(), events.links.rend(),
                                    [&](const LinkEvent& event) { return event.link.index == link->index; });
-    if (same != events.links.rend() && !same->removed && !removed) {
+    // Also a port that was on a bridge for a moment only has been there: somebody took it off, and whoever serves the
+    // bridge must know.
+    if (same != events.links.rend() && !same->removed && !removed && same->link.master == link->master) {
         same->link = std::move(*link);
     } else {
         events.links.push_back({removed, std::move(*link)});

@@ -164,9 +164,13 @@ std::vector<Error> Managers::obstacles(std::string_view link) const {
     std::vector<Error> found;
     const std::string name(link);
     for (const Process& client : dhcp_clients(processes(places_.proc), link)) {
+        const bool for_all = client.words.size() == 1 && client.words[0].find('[') != std::string::npos &&
+                             client.words[0].find(name) == std::string::npos;
         found.push_back({client.program + " (pid " + std::to_string(client.pid) + ") asks for an address on " + name +
                              " and may take ours away",
-                         name, "stop it: ifdown " + name + ", or kill " + std::to_string(client.pid)});
+                         name,
+                         for_all ? "write `denyinterfaces " + name + "` into /etc/dhcpcd.conf and restart dhcpcd"
+                                 : "stop it: kill " + std::to_string(client.pid)});
     }
     for (const std::string& mention : ifupdown_mentions(link)) {
         found.push_back({"ifupdown configures " + name + " as well", mention,

@@ -1,12 +1,14 @@
 #include "src/managers/processes.hpp"
 
 #include <dirent.h>
+#include <glob.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
 #include <iterator>
 #include <memory>
+#include <span>
 
 #include "src/base/file.hpp"
 #include "src/base/text.hpp"
@@ -60,30 +62,73 @@ bool is_running(const std::vector<Process>& processes, std::string_view program)
                        [&](const Process& process) { return process.program == program.substr(0, kCommSize); });
 }
 
+namespace {
+
+/// dhcpcd overwrites its command line: "dhcpcd: enp6s0 [ip4]" for one interface, "dhcpcd: [manager] [ip4] [ip6]" for
+/// all
+/// ("[master]" before version 10). Its helpers ("[network proxy]", "[BPF ARP] enp6s0") end with it.
+bool serves(const Process& process, std::string_view link) {
+    if (process.words.size() == 1 && process.words[0].starts_with("dhcpcd: ")) {
+        const auto title = split(process.words[0], ' ');
+        return title[1] == link || title[1] == "[manager]" || title[1] == "[master]";
+    }
+    return std::find(process.words.begin(), process.words.end(), link) != process.words.end();
+}
+
+std::vector<std::string_view> words_of(const std::string& line) {
+    auto words = split(line, ' ');
+    std::erase_if(words, [](std::string_view word) { return word.empty(); });
+    return words;
+}
+
+/// The files that a line "source PATTERN..." or "source-directory FOLDER..." of ifupdown names.
+std::vector<std::string> included(const std::vector<std::string_view>& words, const std::string& file) {
+    std::vector<std::string> files;
+    for (const auto word : std::span(words).subspan(1)) {
+        std::string pattern(word);
+        if (!pattern.starts_with('/')) pattern = file.substr(0, file.rfind('/') + 1) + pattern;
+        if (words[0] == "source-directory") pattern += "/*";
+        glob_t found{};
+        if (glob(pattern.c_str(), 0, nullptr, &found) == 0)
+            files.insert(files.end(), found.gl_pathv, found.gl_pathv + found.gl_pathc);
+        globfree(&found);
+    }
+    return files;
+}
+
+void find_mentions(std::string_view link, const std::string& file, int depth, std::vector<std::string>& mentions) {
+    const auto content = read_file(file, std::size_t{1} << 20);
+    if (!content || depth == 0) return;
+    std::size_t number = 0;
+    for (const auto line : split(*content, '\n')) {
+        ++number;
+        std::string spaced(line);
+        std::replace(spaced.begin(), spaced.end(), '\t', ' ');
+        const auto words = words_of(spaced);
+        if (words.size() < 2) continue;
+        if (words[0] == "source" || words[0] == "source-directory") {
+            for (const auto& other : included(words, file)) find_mentions(link, other, depth - 1, mentions);
+        } else if (words[0] == "iface" && words[1] == link && (words.size() < 4 || words[3] != "manual")) {
+            mentions.push_back(file + ":" + std::to_string(number));
+        }
+    }
+}
+
+}  // namespace
+
 std::vector<Process> dhcp_clients(const std::vector<Process>& processes, std::string_view link) {
     std::vector<Process> result;
     std::copy_if(processes.begin(), processes.end(), std::back_inserter(result), [&](const Process& process) {
         const bool is_client =
             std::find(kDhcpClients.begin(), kDhcpClients.end(), process.program) != kDhcpClients.end();
-        return is_client && std::find(process.words.begin(), process.words.end(), link) != process.words.end();
+        return is_client && serves(process, link);
     });
     return result;
 }
 
 std::vector<std::string> ifupdown_mentions(std::string_view link, const std::string& file) {
     std::vector<std::string> mentions;
-    const auto content = read_file(file, std::size_t{1} << 20);
-    if (!content) return mentions;
-    std::size_t number = 0;
-    for (const auto line : split(*content, '\n')) {
-        ++number;
-        std::string spaced(line);
-        std::replace(spaced.begin(), spaced.end(), '\t', ' ');
-        auto words = split(spaced, ' ');
-        std::erase_if(words, [](std::string_view word) { return word.empty(); });
-        if (words.size() >= 2 && words[0] == "iface" && words[1] == link)
-            mentions.push_back(file + ":" + std::to_string(number));
-    }
+    find_mentions(link, file, 4, mentions);
     return mentions;
 }
 

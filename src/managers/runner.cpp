@@ -21,14 +21,6 @@ using Clock = std::chrono::steady_clock;
 constexpr std::size_t kOutputLimit = 64 * 1024;
 constexpr std::array kFolders{"/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin"};
 
-std::string find_program(const std::string& name) {
-    for (const char* folder : kFolders) {
-        std::string path = std::string(folder) + "/" + name;
-        if (access(path.c_str(), X_OK) == 0) return path;
-    }
-    return {};
-}
-
 std::vector<char*> pointers(std::vector<std::string>& words) {
     std::vector<char*> result;
     for (std::string& word : words) result.push_back(word.data());
@@ -78,34 +70,49 @@ bool read_all(int fd, Clock::time_point end, std::string& text) {
     }
 }
 
-int wait_for(pid_t pid) {
+}  // namespace
+
+std::string find_program(const std::string& name) {
+    for (const char* folder : kFolders) {
+        std::string path = std::string(folder) + "/" + name;
+        if (access(path.c_str(), X_OK) == 0) return path;
+    }
+    return {};
+}
+
+int wait_for_program(pid_t pid) {
     int status = 0;
     while (waitpid(pid, &status, 0) < 0 && errno == EINTR) {
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-}  // namespace
-
-Result<Output> SystemRunner::run(const std::vector<std::string>& words) {
+Result<pid_t> start_program(const std::vector<std::string>& words, int output) {
     const std::string path = words.empty() ? std::string() : find_program(words.front());
     if (path.empty()) return Failure{Error{"there is no such program", words.empty() ? "" : words.front(), {}}};
+    pid_t pid = 0;
+    if (const int failed = spawn(path, words, output, pid); failed != 0)
+        return Failure{system_error("cannot start the program", failed, path)};
+    return pid;
+}
+
+Result<Output> SystemRunner::run(const std::vector<std::string>& words) {
+    const std::string name = words.empty() ? std::string() : words.front();
     std::array<int, 2> ends{};
-    if (pipe2(ends.data(), O_CLOEXEC) != 0) return Failure{system_error("cannot make a pipe", errno, path)};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) return Failure{system_error("cannot make a pipe", errno, name)};
     const FileDescriptor reading(ends[0]);
     FileDescriptor writing(ends[1]);
-    pid_t pid = 0;
-    if (const int failed = spawn(path, words, writing.get(), pid); failed != 0)
-        return Failure{system_error("cannot start the program", failed, path)};
+    const auto pid = start_program(words, writing.get());
+    if (!pid) return Failure{pid.error()};
     writing.reset();
 
     Output output;
     const bool ended = read_all(reading.get(), Clock::now() + limit_, output.text);
-    if (!ended) kill(pid, SIGKILL);
-    output.status = wait_for(pid);
+    if (!ended) kill(*pid, SIGKILL);
+    output.status = wait_for_program(*pid);
     if (!ended) {
         return Failure{Error{"the program did not end within " + std::to_string(limit_.count()) + " ms and was stopped",
-                             path, "run it by hand: its service may hang"}};
+                             name, "run it by hand: its service may hang"}};
     }
     return output;
 }

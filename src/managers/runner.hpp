@@ -1,5 +1,7 @@
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <string>
 #include <vector>
@@ -32,5 +34,12 @@ public:
 private:
     std::chrono::milliseconds limit_;
 };
+
+/// Where in the system's folders a program is; empty: nowhere.
+std::string find_program(const std::string& name);
+/// Starts a program as SystemRunner does; `output` becomes its stdout and stderr.
+Result<pid_t> start_program(const std::vector<std::string>& words, int output);
+/// Its exit status, or 128 and the signal that ended it.
+int wait_for_program(pid_t pid);
 
 }  // namespace vmrouter::managers

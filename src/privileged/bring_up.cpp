@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "firewall/checksum_fill.hpp"
-#include "firewall/foreign.hpp"
 #include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
 #include "src/link/rule.hpp"
@@ -23,11 +22,6 @@ Result<void> in_order(Steps... steps) {
     };
     (run(steps) && ...);
     return result;
-}
-
-/// The comment that names our rules in chains of others.
-std::string pass_comment(const std::string& instance) {
-    return "vmrouter:" + instance;
 }
 
 }  // namespace
@@ -50,6 +44,7 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
     const auto taken_over = changes_->all().size();
     auto made = make(plan);
     if (made) return made;
+    background_.finish(std::chrono::seconds(10));
     MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
     auto errors = changes_->undo_down_to(taken_over, undoer);
     if (!errors.empty()) errors = changes_->undo_down_to(taken_over, undoer);
@@ -63,7 +58,7 @@ Result<void> LocalPrivileged::make(const Plan& plan) {
     return in_order([&] { return join(); }, [&] { return make_tables(); }, [&] { return make_passes(); },
                     [&] { return make_link(); }, [&] { return make_guard(plan.lans); },
                     [&]() -> Result<void> {
-                        tell_managers();  // before the address: a manager that does not know it would take it away
+                        tell_managers({});  // before the address: a manager that does not know it would take it away
                         return make_address();
                     },
                     [&] { return attach_remembered_ports(); }, [&] { return make_checksums(); },
@@ -86,28 +81,6 @@ Result<void> LocalPrivileged::make_tables() {
     const CreatedTable change{"inet", firewall::table_name(plan_.instance)};  // and those of the same name beside it
     if (auto recorded = changes_->record(change); !recorded) return recorded;
     return live_.apply(plan_.policy, clock_.monotonic());
-}
-
-Result<void> LocalPrivileged::make_passes() {
-    if (!plan_.segment) return {};
-    auto rules = firewall::scan_foreign(nft_, plan_.policy.mark);
-    if (!rules) return Failure{std::move(rules).error()};
-    for (const auto& chain : rules->chains) {
-        if (chain.has_our_rule || chain.before_ours) continue;
-        const InsertedRule change{chain.family, chain.table, chain.insert_into, pass_comment(plan_.instance)};
-        if (auto recorded = changes_->record(change); !recorded) return recorded;
-    }
-    auto outcome = firewall::open_foreign(nft_, plan_.policy.mark, plan_.instance);
-    if (!outcome) return Failure{std::move(outcome).error()};
-    for (const auto& chain : outcome->opened)
-        host_logger.info("PASS our traffic in {} {} {}, which would drop it", chain.family, chain.table, chain.chain);
-    for (const auto& error : outcome->refused) host_logger.warn("PASS {}", to_string(error));
-    if (!warned_of_chains_)
-        for (const auto& chain : outcome->before_ours)
-            host_logger.warn("PASS {} {} {} drops before our rules are asked; guests' traffic may not get through",
-                             chain.family, chain.table, chain.chain);
-    warned_of_chains_ = true;
-    return {};
 }
 
 Result<void> LocalPrivileged::make_link() {
@@ -141,16 +114,19 @@ Result<void> LocalPrivileged::make_link() {
 }
 
 /// NetworkManager and systemd-networkd leave the segment and the ports of our bridge alone from here on.
-void LocalPrivileged::tell_managers() {
+void LocalPrivileged::tell_managers(const std::string& newcomer) {
     if (!plan_.segment) return;
     std::vector<std::string> links{plan_.segment->name};
-    if (plan_.segment->is_bridge && !plan_.segment->exists)
+    if (plan_.segment->is_bridge && !plan_.segment->exists) {
         if (const auto ports = link::ports(netlink_, plan_.segment->name))
             for (const auto& port : *ports) links.push_back(port.name);
+        if (!newcomer.empty() && std::find(links.begin(), links.end(), newcomer) == links.end())
+            links.push_back(newcomer);
+    }
     managers::Managers managers(runner_);
     for (const auto& error : managers.leave_alone(*changes_, *shared_, plan_.instance, links))
         host_logger.warn("MANAGER {}", to_string(error));
-    if (plan_.segment->is_bridge || warned_of_managers_) return;
+    if (!plan_.segment->exists || warned_of_managers_) return;  // nobody knows a bridge that we make
     warned_of_managers_ = true;
     for (const auto& error : managers.obstacles(plan_.segment->name)) host_logger.warn("MANAGER {}", to_string(error));
 }
@@ -232,6 +208,23 @@ Result<void> LocalPrivileged::make_checksums() {
     // Our own replies never need it; it only repairs those of other programs on this host.
     host_logger.warn("SKIP dhcp.checksum_fill: {}", to_string(filled.error()));
     return changes_->forget(change);
+}
+
+/// firewalld's reload, for one, takes every rule out of the tables of iptables.
+Result<void> LocalPrivileged::repair_checksums() {
+    const auto& all = changes_->all();
+    if (std::none_of(all.begin(), all.end(),
+                     [](const auto& one) { return std::holds_alternative<FilledChecksums>(one); }))
+        return {};
+    const auto& name = plan_.segment->name;
+    const auto filled = firewall::fill_checksums(name);
+    if (!filled) {
+        warn_once("SKIP dhcp.checksum_fill: " + to_string(filled.error()));
+        return {};
+    }
+    if (!filled->created_table && !filled->created_chain) return {};
+    // They were there before us and were flushed since, so that those of now are ours.
+    return changes_->record(FilledChecksums{name, filled->created_table, filled->created_chain});
 }
 
 /// The host resolves guests by name, where it has a resolver that can be told; without one nothing is lost.

@@ -62,6 +62,7 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
         mended.push_back(setting.path);
     }
     if (auto passed = make_passes(); !passed) return Failure{std::move(passed).error()};
+    if (auto filled = repair_checksums(); !filled) return Failure{std::move(filled).error()};
     return mended;
 }
 

@@ -1,12 +1,16 @@
 #pragma once
 
 // The privileged half in the program's own process. One class; its functions by subject: bring_up.cpp (plan to
-// machine), tear_down.cpp (and back), follow.cpp (what changes while we run), ports.cpp, health.cpp, sockets.cpp.
+// machine), foreign.cpp (other firewalls), tear_down.cpp (and back), follow.cpp (what changes while we run), ports.cpp,
+// health.cpp, sockets.cpp.
 
 #include <optional>
+#include <set>
+#include <string>
 
 #include "firewall/blocked.hpp"
 #include "firewall/conntrack.hpp"
+#include "firewall/foreign.hpp"
 #include "firewall/live.hpp"
 #include "firewall/monitor.hpp"
 #include "firewall/nft.hpp"
@@ -16,6 +20,7 @@
 #include "src/instance_lock.hpp"
 #include "src/link/host.hpp"
 #include "src/link/monitor.hpp"
+#include "src/managers/background.hpp"
 #include "src/managers/managers.hpp"
 #include "src/privileged.hpp"
 #include "src/shared.hpp"
@@ -88,12 +93,16 @@ private:
     Result<void> make_link();
     Result<void> record_ipv6(const std::string& name);
     Result<void> isolate(const std::string& port);
-    void tell_managers();
+    void tell_managers(const std::string& newcomer);
     Result<void> make_address();
     Result<void> make_guard(const std::vector<Cidr>& prefixes);
     Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
     Result<void> make_passes();
+    Result<void> make_zone(const firewall::Firewalld& firewalld);
+    Result<void> make_legacy_passes();
+    void warn_once(const std::string& line);
     Result<void> make_checksums();
+    Result<void> repair_checksums();
     Result<void> attach_remembered_ports();
     void remember_ports();
 
@@ -109,7 +118,8 @@ private:
     std::optional<Shared> shared_;
     std::optional<Changes> changes_;
     managers::SystemRunner runner_;
-    bool warned_of_chains_ = false;
+    managers::Background background_{executor_};
+    std::set<std::string> said_;
     bool warned_of_managers_ = false;
 };
 

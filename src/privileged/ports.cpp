@@ -11,9 +11,18 @@ Result<void> LocalPrivileged::isolate(const std::string& port) {
     return link::set_isolated(netlink_, port, true);
 }
 
-/// A port that joined the bridge while we run.
+/// A port that joined the bridge while we run. A manager with a file for every link has seen it before it was told, and
+/// may have taken it off again.
 Result<void> LocalPrivileged::welcome_port(const std::string& port) {
-    tell_managers();
+    tell_managers(port);
+    const auto links = link::read_links(netlink_);
+    const bool is_free = links && std::any_of(links->begin(), links->end(), [&port](const link::Link& one) {
+                             return one.name == port && one.master == 0;
+                         });
+    if (is_free && plan_.segment) {
+        if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done) return done;
+        host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
+    }
     return plan_.segment && plan_.segment->isolate_guests ? isolate(port) : Result<void>{};
 }
 

@@ -7,6 +7,7 @@ namespace vmrouter {
 std::vector<Error> LocalPrivileged::tear_down(bool keep) {
     std::vector<Error> errors;
     if (!changes_) return errors;
+    background_.finish(std::chrono::seconds(10));  // what is told must not arrive after it was undone
     if (!keep) {
         remember_ports();
         MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);

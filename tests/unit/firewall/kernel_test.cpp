@@ -277,21 +277,25 @@ TEST_CASE("Chains of others that drop get one rule and lose it again exactly") {
         const std::string list = "nft list table inet filter | sed 's/packets.*bytes [0-9]*//'";
         shell(list + " > " + before);
 
-        const auto outcome = open_foreign(nft, default_mark, "virbr10");
+        const auto open = [&nft]() -> Result<ForeignOutcome> {
+            const auto rules = scan_foreign(nft, default_mark);
+            if (!rules) return Failure{rules.error()};
+            return open_foreign(nft, *rules, default_mark, "virbr10");
+        };
+        const auto outcome = open();
         if (!found.succeeded(outcome, "open")) return;
         found.expect(outcome->opened.size() == 4, "opened " + std::to_string(outcome->opened.size()));
-        found.expect(outcome->before_ours.size() == 1 && outcome->before_ours[0].chain == "early", "before ours");
         const std::string shown = "-m mark --mark 0x100000/0x100000";
         found.expect(finds("iptables -S DOCKER-USER", shown), "iptables cannot read it");
         found.expect(finds("iptables -S INPUT", shown), "INPUT");
         found.expect(!finds("iptables -S FORWARD", "mark"), "FORWARD although there is DOCKER-USER");
         found.expect(finds("nft list chain inet filter input | grep -A1 hook", "meta mark"), "not at the head");
         found.expect(!finds("nft list chain inet filter open", "meta mark"), "in a chain that does not need it");
-        const auto again = open_foreign(nft, default_mark, "virbr10");
+        const auto again = open();
         found.expect(again && again->opened.empty(), "twice");
 
         shell("iptables-save | iptables-restore");  // other handles, and our comment is no longer one that nft reads
-        const auto restored = open_foreign(nft, default_mark, "virbr10");
+        const auto restored = open();
         found.expect(restored && restored->opened.empty(), "not found again after iptables-restore");
         const auto closed = close_foreign(nft, default_mark);
         found.expect(closed && *closed == 4, "closed " + std::to_string(closed ? *closed : 0));
@@ -318,5 +322,19 @@ TEST_CASE("Checksums are filled in by a rule that iptables can show") {
                      "wrong rule removed");
         found.succeeded(stop_filling_checksums("virbr11", *made), "stop the other");
         found.expect(!finds("nft list ruleset", "mangle"), "table left behind");
+
+        // An administrator's save and restore makes every chain that iptables knows.
+        const auto saved = fill_checksums("virbr10");
+        if (!found.succeeded(saved, "fill anew")) return;
+        shell("iptables-save | iptables-restore");
+        found.expect(finds("nft list ruleset", "PREROUTING"), "iptables-restore made no chains");
+        found.succeeded(stop_filling_checksums("virbr10", *saved), "stop after a restore");
+        found.expect(!finds("nft list ruleset", "mangle"), "table left behind after a restore");
+
+        const auto beside = fill_checksums("virbr10");
+        if (!found.succeeded(beside, "fill once more")) return;
+        shell("iptables -t mangle -A PREROUTING -p icmp -j ACCEPT");
+        found.succeeded(stop_filling_checksums("virbr10", *beside), "stop beside others");
+        found.expect(finds("iptables -t mangle -S", "-A PREROUTING -p icmp -j ACCEPT"), "a rule of others is gone");
     });
 }

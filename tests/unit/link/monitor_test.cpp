@@ -134,6 +134,22 @@ TEST_CASE("a port that joins a bridge is told with its master") {
     CHECK_FALSE(port->removed);
 }
 
+TEST_CASE("a port that was on a bridge for a moment only is told as one that was there") {
+    IN_NAMESPACE;
+    REQUIRE(run("ip link add b0 type bridge; ip link add p0 type veth peer name q0"));
+    asio::io_context io;
+    auto socket = open_event_socket();
+    Monitor monitor(io, std::move(*socket));
+    REQUIRE(run("ip link set p0 master b0; ip link set p0 nomaster"));
+    const auto events = monitor.drain();
+    std::vector<bool> on_bridge;
+    for (const LinkEvent& event : events.links)
+        if (event.link.name == "p0") on_bridge.push_back(event.link.master != 0);
+    CHECK(std::count(on_bridge.begin(), on_bridge.end(), true) > 0);
+    REQUIRE_FALSE(on_bridge.empty());
+    CHECK_FALSE(on_bridge.back());
+}
+
 TEST_CASE("a waiting monitor wakes for the first event and not without one") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add eth0 type veth peer name q0"));

@@ -257,7 +257,21 @@ TEST_CASE("dhcp clients of the segment are named with their pid and others are n
     const auto found = Managers(machine, machine.places).obstacles("enp6s0");
     REQUIRE(found.size() == 1);
     CHECK(found[0].what == "dhclient (pid 77) asks for an address on enp6s0 and may take ours away");
-    CHECK(found[0].hint == "stop it: ifdown enp6s0, or kill 77");
+    CHECK(found[0].hint == "stop it: kill 77");
+}
+
+TEST_CASE("a dhcpcd that serves every interface is named, and its helpers are not") {
+    FakeMachine machine;
+    machine.start(80, "dhcpcd", {"dhcpcd: [manager] [ip4] [ip6]"});
+    machine.start(81, "dhcpcd", {"dhcpcd: [network proxy]"});
+    machine.start(82, "dhcpcd", {"dhcpcd: [BPF ARP] enp6s0 192.168.1.7"});
+    machine.start(83, "dhcpcd", {"dhcpcd: enp6s0 [ip4]"});
+    machine.start(84, "dhcpcd", {"dhcpcd: eth0 [ip4]"});
+    const auto found = Managers(machine, machine.places).obstacles("enp6s0");
+    REQUIRE(found.size() == 2);
+    CHECK(found[0].what == "dhcpcd (pid 80) asks for an address on enp6s0 and may take ours away");
+    CHECK(found[0].hint == "write `denyinterfaces enp6s0` into /etc/dhcpcd.conf and restart dhcpcd");
+    CHECK(found[1].hint == "stop it: kill 83");
 }
 
 TEST_CASE("ifupdown's lines about the segment are given by file and line") {
@@ -268,6 +282,18 @@ TEST_CASE("ifupdown's lines about the segment are given by file and line") {
     CHECK(ifupdown_mentions("enp6s0", file) == Words{file + ":4"});
     CHECK(ifupdown_mentions("eth0", file).empty());
     CHECK(ifupdown_mentions("eth0", folder.path() + "/absent").empty());
+}
+
+TEST_CASE("what ifupdown's configuration includes is read, a loop of files ends, and manual is no claim") {
+    const TemporaryFolder folder;
+    const auto file = folder.path() + "/interfaces";
+    std::filesystem::create_directories(folder.path() + "/interfaces.d");
+    std::ofstream(file) << "source interfaces.d/*\nsource " << file << "\niface eth1 inet manual\n";
+    std::ofstream(folder.path() + "/interfaces.d/cloud") << "auto enp6s0\niface enp6s0 inet static\n";
+    const auto found = ifupdown_mentions("enp6s0", file);
+    REQUIRE_FALSE(found.empty());
+    CHECK(found[0] == folder.path() + "/interfaces.d/cloud:2");
+    CHECK(ifupdown_mentions("eth1", file).empty());
 }
 
 TEST_CASE("our own process is found in proc with its words") {
