@@ -45,6 +45,14 @@ std::string_view interface_in(std::string_view path) {
     return {};
 }
 
+/// net.ipv4.ip_forward; its name as a thing that was on before the first instance, or was not.
+constexpr const char* kForwarding = "net/ipv4/ip_forward";
+
+/// "net/ipv4/conf/NAME/forwarding"
+bool is_forwarding_of_interface(std::string_view path) {
+    return path.starts_with("net/ipv4/conf/") && path.ends_with("/forwarding");
+}
+
 /// Whether the sysctl goes with a link that this instance made.
 bool goes_with_our_link(const Changes& changes, std::string_view path) {
     const auto interface = interface_in(path);
@@ -93,6 +101,20 @@ struct Shared::Content {
         const auto space = network_namespace();
         return std::find_if(sysctls.begin(), sysctls.end(),
                             [&](const Needed& entry) { return entry.space == space && entry.path == path; });
+    }
+    auto find_thing(std::string_view name) {
+        const auto space = network_namespace();
+        return std::find_if(things.begin(), things.end(),
+                            [&](const Thing& entry) { return entry.space == space && entry.name == name; });
+    }
+    /// The thing, listed with `there_now` when it is new, and with one more that uses it.
+    const Thing& use_thing(std::string_view name, bool there_now, const std::string& user) {
+        auto entry = find_thing(name);
+        if (entry == things.end())
+            entry = things.insert(entry, {network_namespace(), std::string(name), there_now, {}});
+        if (std::find(entry->users.begin(), entry->users.end(), user) == entry->users.end())
+            entry->users.push_back(user);
+        return *entry;
     }
 };
 
@@ -216,6 +238,8 @@ Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted) {
         const std::string before = recorded != nullptr ? recorded->before : *current;
         entry = content->sysctls.insert(entry, {network_namespace(), wanted.path, before, wanted.value, {}});
     }
+    if (is_forwarding_of_interface(wanted.path))
+        content->use_thing(kForwarding, access_.read(kForwarding) != "0", instance_);
     entry->ours = wanted.value;
     if (std::find(entry->users.begin(), entry->users.end(), instance_) == entry->users.end())
         entry->users.push_back(instance_);
@@ -230,7 +254,12 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
+    // Somebody (Docker) has switched forwarding on for the whole machine since, and counts on it.
+    const auto thing = content->find_thing(kForwarding);
+    const bool wanted_by_others = is_forwarding_of_interface(change.path) && thing != content->things.end() &&
+                                  !thing->was_there && access_.read(kForwarding) == "1";
     const auto restore = [&](const std::string& before, const std::string& ours) {
+        if (wanted_by_others) return Result<void>{};
         const auto current = access_.read(change.path);
         return current == ours ? access_.write(change.path, before) : Result<void>{};
     };
@@ -264,14 +293,7 @@ Result<bool> Shared::found_before(std::string_view thing, bool there_now) {
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
-    const auto space = network_namespace();
-    auto entry = std::find_if(content->things.begin(), content->things.end(),
-                              [&](const Content::Thing& other) { return other.space == space && other.name == thing; });
-    if (entry == content->things.end())
-        entry = content->things.insert(entry, {space, std::string(thing), there_now, {}});
-    if (std::find(entry->users.begin(), entry->users.end(), instance_) == entry->users.end())
-        entry->users.push_back(instance_);
-    const bool was_there = entry->was_there;
+    const bool was_there = content->use_thing(thing, there_now, instance_).was_there;
     if (auto saved = save(*content); !saved) return Failure{std::move(saved).error()};
     return was_there;
 }

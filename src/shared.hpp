@@ -55,7 +55,8 @@ public:
 
     /// This instance no longer needs it: the value from before the first instance is put back if no other living
     /// instance needs it and it still has our value. `change` is what need_sysctl() recorded, for the case that
-    /// `shared` is gone. The undo of SetSysctl.
+    /// `shared` is gone. The undo of SetSysctl. An interface's forwarding stays when net.ipv4.ip_forward was 0 before
+    /// the first instance and is 1 now: somebody else counts on it.
     Result<void> release_sysctl(const SetSysctl& change);
 
     /// As release_sysctl(), for all that `changes` has recorded of one interface (an uplink that is none any more),

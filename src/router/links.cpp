@@ -35,6 +35,7 @@ void Router::follow_host() {
         std::string names;
         for (const auto& uplink : plan_.uplinks) names += (names.empty() ? "" : ", ") + uplink.name;
         logger.info("UPLINK {}", names.empty() ? "none: guests have no internet until there is a route" : names);
+        if (summary_changed) summary_changed();
     }
     if (!plan_.segment) return;
     for (const auto& prefix : plan_.policy.lan)
@@ -49,10 +50,9 @@ asio::awaitable<void> Router::watch_links() {
     while (!stopping_) {
         const auto events = co_await links_->next();
         if (stopping_) co_return;
-        if (events.networks_changed()) {
-            follow_host();
+        if (events.networks_changed() || events.settings) follow_host();  // others may want to forward too
+        if (events.networks_changed())
             resolver_->nudge();  // a file system without inotify, a resolver that came with the link
-        }
         if (!plan_.segment) continue;
         const auto* segment = facts_.find(plan_.segment->name);
         for (const auto& event : events.links) {

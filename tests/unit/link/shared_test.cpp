@@ -191,6 +191,27 @@ TEST_CASE("a sysctl that somebody else has changed since is left alone") {
     CHECK(sysctls.values[kForwarding] == "2");
 }
 
+TEST_CASE("forwarding that the whole machine has got from somebody else meanwhile stays on") {
+    const std::string everywhere = "net/ipv4/ip_forward";
+    const TemporaryFolder folder;
+    FakeSysctls sysctls;
+    sysctls.values[everywhere] = "0";
+    Instance one(folder.path(), "virbr10", sysctls);
+    REQUIRE(one.shared.join("virbr10", std::nullopt));
+    REQUIRE(one.need(kForwarding, "1"));
+    sysctls.values[everywhere] = "1";  // Docker starts
+    one.stop();
+    CHECK(sysctls.values[kForwarding] == "1");
+
+    // What was on before us has nothing to do with it: the administrator's 0 on one interface comes back.
+    sysctls.values[kForwarding] = "0";
+    Instance two(folder.path(), "virbr10", sysctls);
+    REQUIRE(two.shared.join("virbr10", std::nullopt));
+    REQUIRE(two.need(kForwarding, "1"));
+    two.stop();
+    CHECK(sysctls.values[kForwarding] == "0");
+}
+
 TEST_CASE("a kill between two steps of setting a sysctl loses no value from before") {
     const TemporaryFolder base;
     FakeSysctls sysctls;
