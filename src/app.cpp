@@ -48,7 +48,7 @@ void raise_descriptor_limit() {
 }
 
 int fail(const Error& error) {
-    std::cerr << "vmrouter: " << to_string(error) << '\n';
+    std::cerr << log::prefix(log::Level::Error) << "vmrouter: " << to_string(error) << '\n';
     return 1;
 }
 
@@ -138,14 +138,14 @@ int serve_until_stopped(asio::io_context& io, asio::signal_set& signals, Privile
     if (auto started = router.start(); !started) return fail(started.error());
     greet(announced, config);
     auto notifier = Notifier::from_environment();
-    const std::string summary = "serving " + announced.instance;
     router.reload_requested = [&] {
         notifier.reloading(SystemClock{}.monotonic());
         auto reloaded = reload(router, load);
-        notifier.ready(summary);
+        notifier.ready(router.summary());
         return reloaded;
     };
-    notifier.ready(summary);
+    if (notifier.connected()) router.summary_changed = [&] { notifier.status(router.summary()); };
+    notifier.ready(router.summary());
     asio::co_spawn(io, feed_watchdog(notifier), [](std::exception_ptr exception) {
         if (exception) std::rethrow_exception(exception);
     });
@@ -174,8 +174,10 @@ Result<PlanContext> make_context(const conf::Config& config, const Folders& fold
 }
 
 bool report(const conf::Loaded& loaded) {
-    for (const auto& error : loaded.errors) std::cerr << "vmrouter: " << to_string(error) << '\n';
-    for (const auto& warning : loaded.warnings) std::cerr << "vmrouter: warning: " << to_string(warning) << '\n';
+    for (const auto& error : loaded.errors)
+        std::cerr << log::prefix(log::Level::Error) << "vmrouter: " << to_string(error) << '\n';
+    for (const auto& warning : loaded.warnings)
+        std::cerr << log::prefix(log::Level::Warn) << "vmrouter: warning: " << to_string(warning) << '\n';
     return loaded.errors.empty();
 }
 

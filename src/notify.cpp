@@ -59,6 +59,7 @@ void Notifier::send(std::string_view message) {
 }
 
 void Notifier::ready(std::string_view status) {
+    status_ = status;
     send("READY=1\n" + status_line(status));
 }
 
@@ -68,10 +69,13 @@ void Notifier::reloading(Monotonic now) {
 }
 
 void Notifier::stopping(std::string_view status) {
+    status_ = status;
     send("STOPPING=1\n" + status_line(status));
 }
 
 void Notifier::status(std::string_view text) {
+    if (text == status_) return;
+    status_ = text;
     send(status_line(text));
 }
 

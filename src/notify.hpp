@@ -27,7 +27,7 @@ public:
     /// A reload begins. `now`: systemd (Type=notify-reload) matches it with its own request by the monotonic clock.
     void reloading(Monotonic now);
     void stopping(std::string_view status);
-    /// One line for `systemctl status`.
+    /// One line for `systemctl status`; sent when it is another one than before.
     void status(std::string_view text);
     /// "I am alive"; due more often than watchdog_interval().
     void alive();
@@ -40,6 +40,7 @@ private:
     void send(std::string_view message);
 
     FileDescriptor socket_;
+    std::string status_;  ///< as it was sent
     std::optional<std::chrono::microseconds> watchdog_;
 };
 

@@ -29,6 +29,21 @@ void Router::spawn(asio::awaitable<void> task) {
     });
 }
 
+std::string Router::summary() const {
+    if (!plan_.segment) {
+        const auto users = plan_.policy.usermode.uids.size();
+        return "user-mode guests of " + std::to_string(users) + (users == 1 ? " user" : " users");
+    }
+    std::string text = plan_.segment->name + " " + to_string(plan_.segment->address) + ": ";
+    if (dhcp_) {
+        const auto guests = dhcp_->table().bound();
+        text += std::to_string(guests) + (guests == 1 ? " guest, " : " guests, ");
+    }
+    if (plan_.uplinks.empty()) return text + "no uplink";
+    for (const auto& uplink : plan_.uplinks) text += (&uplink == plan_.uplinks.data() ? "uplink " : ", ") + uplink.name;
+    return text;
+}
+
 Result<void> Router::start() {
     auto events = privileged_.open_link_events();
     if (!events) return Failure{std::move(events).error()};

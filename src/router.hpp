@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "conf/load.hpp"
@@ -54,6 +55,11 @@ public:
 
     /// Asked through the control socket to read the configuration again; set by whoever can.
     std::function<Result<void>()> reload_requested;
+
+    /// One line about what is served, for whoever runs us: "virbr10 192.168.100.1/24: 3 guests, uplink eth0".
+    [[nodiscard]] std::string summary() const;
+    /// Called when summary() may be another one.
+    std::function<void()> summary_changed;
 
     [[nodiscard]] const dhcp::LeaseTable* leases() const override;
     [[nodiscard]] const dhcp::Reservations* reservations() const override;

@@ -35,6 +35,12 @@ bool stderr_is_journal() {
     return std::to_string(status.st_dev) + ":" + std::to_string(status.st_ino) == stream;
 }
 
+std::string_view journal_prefix(spdlog::level::level_enum level) {
+    if (level >= spdlog::level::err) return "<3>";
+    if (level == spdlog::level::warn) return "<4>";
+    return level == spdlog::level::info ? "<6>" : "<7>";
+}
+
 /// One write(2) a line to stderr. The journal gets a priority prefix and adds the time itself.
 class StderrSink final : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
 public:
@@ -44,12 +50,8 @@ private:
     void sink_it_(const spdlog::details::log_msg& message) override {
         spdlog::memory_buf_t line;
         if (journal_) {
-            const char priority = message.level >= spdlog::level::err    ? '3'
-                                  : message.level == spdlog::level::warn ? '4'
-                                  : message.level == spdlog::level::info ? '6'
-                                                                         : '7';
-            const char prefix[] = {'<', priority, '>'};
-            line.append(prefix, prefix + sizeof prefix);
+            const auto priority = journal_prefix(message.level);
+            line.append(priority.data(), priority.data() + priority.size());
         }
         formatter_->format(message, line);
         [[maybe_unused]] const auto written = ::write(STDERR_FILENO, line.data(), line.size());
@@ -77,6 +79,11 @@ void set_level(Level level) {
 
 bool enabled(Level level) {
     return level >= output().level;
+}
+
+std::string_view prefix(Level level) {
+    static const bool journal = stderr_is_journal();
+    return journal ? journal_prefix(to_spdlog(level)) : std::string_view();
 }
 
 void write(Level level, std::string_view module, std::string_view line) {

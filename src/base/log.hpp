@@ -18,6 +18,9 @@ enum class Level { Debug, Info, Warn, Error };
 void set_level(Level level);
 bool enabled(Level level);
 
+/// "<3>" where stderr is the journal, which takes it for the priority; empty elsewhere. For what is written past here.
+std::string_view prefix(Level level);
+
 /// Writes one finished line.
 void write(Level level, std::string_view module, std::string_view line);
 

@@ -72,6 +72,7 @@ void Router::leases_changed(std::span<const dhcp::AppliedChange> changes) {
         }
     }
     if (forwards_moved && forwards_ && !loaded_.config.firewall.forward.empty()) follow_guests();
+    if (summary_changed) summary_changed();
 }
 
 void Router::noted(const dhcp::Note&) {}
