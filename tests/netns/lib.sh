@@ -75,6 +75,15 @@
 #   snapshot_machine FILE               everything of this network namespace that somebody could have changed, normalized
 #   expect_same_machine FILE FILE
 #
+# OTHER PROGRAMS, the real ones
+#   with_ufw, with_firewalld, with_docker, with_network_manager, with_networkd     lay their packages over this machine, with what
+#                                       their installation would do; start_firewalld, stop_firewalld, start_docker, ...
+#   container_add NAME ADDRESS          a node on docker0
+#   start_systemd, in_systemd COMMAND...     the real systemd in a PID namespace, for units; its files are this machine's
+#   expect_service GUEST WHEN, expect_isolation GUEST     what a guest must have beside them, and must not
+#   expect_passes WHEN "FAMILY TABLE CHAIN"...            our rules in chains of others are exactly in these
+#   expect_iptables WHEN                the administrator's iptables works with ours in place
+#
 # REPORTING
 #   step TEXT                           says what comes next
 #   ok TEXT, fail TEXT                  note a result          check TEXT COMMAND...      by COMMAND's status
@@ -225,6 +234,8 @@ trap 'echo "NOT OK - stopped (time is up?)"; exit 124' TERM
 [ -z "${LAB_TRACE:-}" ] || set -x
 
 . "$LAB_DIR/lab/packages.sh"
+. "$LAB_DIR/lab/programs.sh"
+. "$LAB_DIR/lab/systemd.sh"
 . "$LAB_DIR/lab/nodes.sh"
 . "$LAB_DIR/lab/network.sh"
 . "$LAB_DIR/lab/guests.sh"

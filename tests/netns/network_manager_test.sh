@@ -1,57 +1,75 @@
 #!/bin/bash
-# The real NetworkManager, on a machine with a bridge of ours: told at run time it leaves bridge, port and address alone, over
-# restarts, until it is told back. (Untold, it takes a port with a profile of its own off a bridge when it starts.)
+# The real NetworkManager beside vmrouter: told, it leaves the bridge, its ports and the interface alone, over restarts, until
+# it is told back. Untold, it wants an address on each and takes ports off bridges.
 #
-#   virbr10 192.168.100.1/24 --- vnet0 (port)
+#   inet --- gw --- host --+-- virbr10 --- g1
+#                          +-- enp6s0 --- switch --- g2
 . "$(dirname "$0")/lib.sh"
+with_network_manager
+topology_iface
+LAB_MODE=bridge LAB_SEGMENT=virbr10
 
-MANAGERS=$(dirname "$VMROUTER")/../tests/unit_managers
-for program in NetworkManager nmcli dbus-daemon; do
-    command -v "$program" >/dev/null || skip "$program is not there"
-done
-check "the managers are built" test -x "$MANAGERS"
-
-mkdir -p /run/dbus /run/NetworkManager
-mount -o remount,ro,bind /sys 2>/dev/null || mount -t sysfs -o ro sysfs /sys # without udev it wants /sys like this
-ip link add virbr10 type bridge
-ip link add vnet0 type veth peer name guest0
-ip link set guest0 up
-ip link set vnet0 master virbr10
-ip link set vnet0 up
-ip link set virbr10 up
-ip addr add 192.168.100.1/24 dev virbr10
-
-state() { nmcli -g GENERAL.STATE device show "$1"; }
+state() { nmcli -g GENERAL.STATE device show "$1" 2>/dev/null; }
 is_unmanaged() { [ "$(state "$1")" = "10 (unmanaged)" ]; }
 is_managed() { nmcli -g GENERAL.STATE device show "$1" >/dev/null && ! is_unmanaged "$1"; }
-on_bridge() { [[ $(ip -o link show vnet0) == *"master virbr10"* ]]; }
-has_address() { [[ $(ip -o addr show virbr10) == *192.168.100.1/24* ]]; }
-start_manager() {
-    NetworkManager --no-daemon >>"$LAB/nm.log" 2>&1 &
-    MANAGER_PID=$!
-    wait_until 20 is_known virbr10
-}
-is_known() { nmcli -g GENERAL.STATE device show "$1" >/dev/null 2>&1; }
+on_bridge() { [[ $(ip -o link show "$1") == *"master virbr10"* ]]; }
+has_address() { [[ $(ip -o -4 addr show "$1") == *" $2/24 "* ]]; }
+told() { cat /run/vmrouter/*.changes 2>/dev/null | grep -c '"NetworkManager"'; }
 
-dbus-daemon --system --fork --nopidfile
-start_manager
+start_network_manager
+step "untold, NetworkManager wants an address on what looks like Ethernet"
+check "enp6s0 is managed" wait_until 10 is_managed enp6s0
 
-step "told, it leaves bridge and port and address alone"
-check "the bridge is managed at first" wait_until 10 is_managed virbr10
-LAB_TELL="virbr10 virbr10 vnet0" "$MANAGERS" 'real managers*' >"$LAB/told.log" || fail "telling failed: $(cat "$LAB/told.log")"
+step "an interface: told before the address, untold after it"
+start_vmrouter --iface enp6s0
+check "enp6s0 is unmanaged" wait_until 5 is_unmanaged enp6s0
+expect_match "nmcli device" '^enp6s0 +ethernet +unmanaged' "$(nmcli device)"
+line_of() { grep -n "$1" /run/vmrouter/enp6s0.changes | head -1 | cut -d: -f1; }
+check "it was told before our address was set, and will be told back after that is gone" \
+    test "$(line_of NetworkManager)" -lt "$(line_of 192.168.100.1/24)"
+LAB_MODE=iface LAB_SEGMENT=enp6s0
+guest_add g2
+guest_dhcp g2 udhcpc
+expect_service g2 "on the interface"
+stop_network_manager
+start_network_manager
+check "enp6s0 is unmanaged after a restart" wait_until 5 is_unmanaged enp6s0
+check "our address is still there" has_address enp6s0 192.168.100.1
+guest_delete g2
+stop_vmrouter
+check "enp6s0 is managed again" wait_until 5 is_managed enp6s0
+expect_equal "nobody is told anything any more" 0 "$(told)"
+
+step "after a kill, vmrouter down tells it back"
+start_vmrouter --iface enp6s0
+check "enp6s0 is unmanaged" wait_until 5 is_unmanaged enp6s0
+stop_vmrouter KILL
+run_vmrouter 0 down
+check "enp6s0 is managed again" wait_until 5 is_managed enp6s0
+check "our address is gone" sh -c '! ip -o -4 addr show enp6s0 | grep -q 192.168.100.1'
+
+step "a bridge and its ports"
+LAB_MODE=bridge LAB_SEGMENT=virbr10
+start_vmrouter --bridge virbr10
+guest_add g1
+port=$(guest_port g1)
 check "the bridge is unmanaged" wait_until 5 is_unmanaged virbr10
-check "the port is unmanaged" wait_until 5 is_unmanaged vnet0
-check "the address is still there" has_address
-kill "$MANAGER_PID"
-wait "$MANAGER_PID" || true
-start_manager
-check "the bridge is unmanaged after a restart" wait_until 10 is_unmanaged virbr10
-sleep 2
-check "the port is still on the bridge" on_bridge
-check "the address is still there after a restart" has_address
-
-step "told back, it manages them as before"
-ip addr del 192.168.100.1/24 dev virbr10
-LAB_UNTELL=1 "$MANAGERS" 'real managers*' >"$LAB/untold.log" || fail "telling back failed: $(cat "$LAB/untold.log")"
-check "the bridge is managed" wait_until 5 is_managed virbr10
-check "the record of changes is gone" test ! -e /run/lab.changes
+check "the port is unmanaged" wait_until 5 is_unmanaged "$port"
+guest_dhcp g1 udhcpc
+stop_network_manager
+start_network_manager
+check "the bridge is unmanaged after a restart" wait_until 5 is_unmanaged virbr10
+check "the port is unmanaged after a restart" wait_until 5 is_unmanaged "$port"
+expect_service g1 "after a restart of NetworkManager"
+check "the port is still on the bridge" on_bridge "$port"
+stop_network_manager
+rm -rf /run/NetworkManager/devices
+start_network_manager
+check "the bridge is unmanaged although NetworkManager has lost its memory" wait_until 5 is_unmanaged virbr10
+check "the port is unmanaged as well" wait_until 5 is_unmanaged "$port"
+expect_service g1 "after that"
+check "the port is still on the bridge" on_bridge "$port"
+stop_vmrouter
+check "the port is managed again" wait_until 5 is_managed "$port"
+expect_equal "nothing of ours is left for it" "" "$(ls /run/NetworkManager/conf.d 2>/dev/null)"
+stop_network_manager
