@@ -21,7 +21,7 @@ for shell in bash zsh fish; do
     vmrouter completions "$shell" >"$LAB/completions.$shell"
 done
 
-is_offered() { vmrouter ${2:+"$2"} --help | grep -q "^  $1 "; }
+is_offered() { vmrouter ${2:+"$2"} --help | grep "^  $1 " >/dev/null; }
 
 # What is expected, of every shell. Run twice: once to collect the lines for zsh, which is asked for all of them at once, because
 # its start takes most of a second.
