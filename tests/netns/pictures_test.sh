@@ -1,0 +1,76 @@
+#!/bin/bash
+# The pictures of README.md, tests/data/pictures/*.svg, are what the program shows today: commands run on a terminal of 100
+# columns, their output is rendered, and its text compared with that of the picture, but for numbers and spaces.
+#
+#   LAB_PICTURES=tests/data/pictures bash tests/netns/pictures_test.sh      draws them anew
+#
+#     inet --- gw --- host --- virbr10 --- web, db
+. "$(dirname "$0")/lib.sh"
+pictures=$LAB_REPO/tests/data/pictures
+
+on_terminal() { # COMMAND...: its output on a terminal
+    SHELL=/bin/bash TERM=xterm-256color script -qc "stty cols ${columns:-100} rows 60; $*" /dev/null </dev/null
+}
+is_offered() { vmrouter --help | grep "^  $1 " >/dev/null; }
+# Numbers, times and what depends on them differ from run to run; the words do not. Of the table of `verify` the first columns
+# count: how many refusals come before the limit depends on the machine.
+words() {
+    awk -F '  +' -v fields="${fields:-99}" '{ for (i = 1; i <= NF && i <= fields; i++) printf "%s ", $i; print "" }' |
+        sed -E 's/[0-9a-f]{2}(:[0-9a-f]{2}){5}/MAC/g; s/([0-9]+[dhms] ?)+/T /g; s/[0-9]+(\.[0-9]+)*/N/g; s/N [kKMG]?i?B/SIZE/g
+            s/ +/ /g; s/^ //; s/ $//; /^$/d'
+}
+draw() { python3 -I "$LAB_REPO/tests/picture.py" "$@"; }
+show() { # NAME "SHOWN" COMMAND...: one picture
+    local name=$1 shown=$2
+    shift 2
+    is_offered "$(cut -d' ' -f2 <<<"$shown")" || return 0
+    {
+        echo "\$ $shown"
+        on_terminal "$@"
+    } >"$LAB/$name.txt"
+    draw <"$LAB/$name.txt" >"$LAB/$name.svg"
+    [ -z "${LAB_PICTURES:-}" ] || cp "$LAB/$name.svg" "$LAB_REPO/$LAB_PICTURES/"
+    if diff <(draw --text <"$pictures/$name.svg" | words) <(draw --text <"$LAB/$name.svg" | words) >"$LAB/diff"; then
+        ok "$name.svg is what \`$shown\` shows"
+    else
+        fail "$name.svg is not what \`$shown\` shows (draw it anew: see the head of this test)"
+        cat "$LAB/diff"
+    fi
+}
+what_happens() { # while `monitor` looks on
+    wait_until 5 test -e "$LAB/began" || true
+    sleep 1
+    in_node web curl -s -m5 http://www.example.net/ >/dev/null
+    send_probe
+    sleep 1
+}
+send_probe() { in_node web curl -s -m2 http://192.168.1.50:445/ >/dev/null || true; }
+
+topology_bridge
+start_vmrouter --config "$LAB_REPO/conf/vm.toml"
+guest_add web
+guest_add db
+guest_dhcp web udhcpc
+guest_dhcp db udhcpc
+in_node web curl -s -m5 http://www.example.net/ >/dev/null
+expect_blocked web tcp lan 192.168.1.50 22
+expect_blocked web tcp host 192.168.100.1 22
+wait_until 5 grep -q "$(guest_mac db)" /var/lib/vmrouter/virbr10/leases
+mkdir "$LAB/bin" && ln -s "$VMROUTER" "$LAB/bin/vmrouter"
+export PATH=$LAB/bin:$PATH
+
+if is_offered status; then
+    step "colours on a terminal only, and never with NO_COLOR"
+    escape=$'\e'
+    expect_match "a terminal" "$escape" "$(on_terminal vmrouter leases)"
+    expect_equal "a terminal with NO_COLOR" "" "$(NO_COLOR=1 on_terminal vmrouter leases | grep -F "$escape" || true)"
+    expect_equal "a pipe" "" "$(vmrouter leases | grep -F "$escape" || true)"
+fi
+
+step "pictures"
+show status "vmrouter status" vmrouter status
+what_happens &
+show monitor "vmrouter monitor" "touch $LAB/began; timeout 4 vmrouter monitor"
+wait "$!"
+columns=170 fields=3 show verify "vmrouter verify" vmrouter verify --target www.example.net --rebind rebind.example.net
+ok "what this version does not offer has no picture"
