@@ -20,11 +20,19 @@ check_format() { sources | xargs clang-format --dry-run -Werror; }
 
 check_scripts() {
     local script status=0 # errexit does not hold in here: the caller asks for our status
-    find .ci src tests -name '*.sh' -o -path .ci/run | sort | xargs shellcheck --severity=warning || status=1
+    mkdir -p build/dev/scripts
+    find .ci src tests -name '*.sh' -o -path .ci/run | sort | xargs -P "$(nproc)" -n 1 bash tests/check.sh --script || status=1
     for script in tests/netns/*_test.sh; do
         [ -x "$script" ] || { echo "$script is not executable (chmod +x)" && status=1; }
     done
     return "$status"
+}
+
+script_one() { # FILE: again only when it, or what it may source, has changed
+    local stamp
+    stamp=build/dev/scripts/$(cat .shellcheckrc "$1" src/setup.sh tests/netns/lib.sh tests/netns/lab/*.sh tests/netns/first_light.sh tests/bench/*.sh | sha256sum | cut -c1-32)
+    [ ! -e "$stamp" ] || return 0
+    shellcheck --severity=warning "$1" && touch "$stamp"
 }
 
 check_layers() { python3 -I tests/layers.py; }
@@ -57,6 +65,7 @@ tidy_one() { # FILE: a stamp is named after the content of everything that the v
 
 case ${1:-} in
     --list) printf "%s\n" "${checks[@]}" && exit ;;
+    --script) script_one "$2" && exit 0 || exit 1 ;;
     --tidy) tidy_one "$2" && exit 0 || exit 1 ;;
 esac
 [ "$#" -gt 0 ] || set -- "${checks[@]}"
