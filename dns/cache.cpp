@@ -73,14 +73,15 @@ Cache::Cache(CacheLimits limits) : limits_(limits) {
 
 Cache::~Cache() = default;
 
-std::size_t Cache::answer(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
+std::size_t Cache::answer(const Query& query, const Suffixes& suffixes, Monotonic now, std::span<std::uint8_t> out,
                           std::size_t limit, std::size_t top) {
     if (query.question.klass != Class::In) return 0;
+    const std::uint64_t hash = suffixes.hash(0);
     const Bytes name = query.question.name.wire();
     Entry* entry = find(query.question, name, query.question.type, hash);
     if (entry == nullptr || !entry->lives(now)) entry = find(query.question, name, every_type, hash);
     const bool here = entry != nullptr && entry->lives(now);
-    if (!here) entry = nothings_ > 0 ? find_nothing_above(query.question, now, top) : nullptr;
+    if (!here) entry = nothings_ > 0 ? find_nothing_above(query.question, suffixes, now, top) : nullptr;
     if (entry == nullptr) {
         ++statistics_.misses;
         return 0;
@@ -112,7 +113,7 @@ std::size_t Cache::answer_stale(const Query& query, std::uint64_t hash, Monotoni
     return reply(*best, query, age, out, limit);
 }
 
-void Cache::store(const Question& question, const Answer& answer, Monotonic now) {
+void Cache::store(const Question& question, std::uint64_t hash, const Answer& answer, Monotonic now) {
     if (answer.lifetime == 0 || answer.truncated || !question.recursion_desired || question.klass != Class::In ||
         question.type == every_type || answer.wire.size() > max_message_size || limits_.entries == 0)
         return;
@@ -121,7 +122,7 @@ void Cache::store(const Question& question, const Answer& answer, Monotonic now)
     const Type type = answer.rcode == Rcode::NxDomain && no_answers ? every_type : question.type;
 
     Entry entry;
-    entry.hash = question.name.hash();
+    entry.hash = hash;
     entry.stored = now;
     entry.lifetime = std::min(answer.lifetime, answer.negative ? limits_.max_negative_ttl : limits_.max_ttl);
     entry.wire_size = static_cast<std::uint16_t>(answer.wire.size());
@@ -207,8 +208,8 @@ Cache::Entry* Cache::find(const Question& question, Bytes name, Type type, std::
 }
 
 /// An NXDOMAIN of a name above this one.
-Cache::Entry* Cache::find_nothing_above(const Question& question, Monotonic now, std::size_t top) {
-    const Suffixes suffixes(question.name);
+Cache::Entry* Cache::find_nothing_above(const Question& question, const Suffixes& suffixes, Monotonic now,
+                                        std::size_t top) {
     for (std::size_t i = 1; i < suffixes.labels() && i <= top; ++i) {
         Entry* entry = find(question, suffixes.wire(i), every_type, suffixes.hash(i));
         if (entry != nullptr && entry->is_nothing() && entry->lives(now)) return entry;

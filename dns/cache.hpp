@@ -38,22 +38,25 @@ public:
     Cache(const Cache&) = delete;
     Cache& operator=(const Cache&) = delete;
 
-    /// Writes the reply into `out` (see write_answer for `limit`) and returns its size, or 0 on a miss. `hash` is
-    /// Suffixes(query.question.name).hash(0). Counts a hit or a miss. An NXDOMAIN answers every type of its name (RFC
+    /// Writes the reply into `out` (see write_answer for `limit`) and returns its size, or 0 on a miss. `suffixes` are
+    /// those of query.question.name. Counts a hit or a miss. An NXDOMAIN answers every type of its name (RFC
     /// 2308 section 5) and of every name below it (RFC 8020), but for names in a zone that is asked elsewhere than the
     /// NXDOMAIN's: of the suffixes of the name (see Suffixes) only those up to `top` are looked at. Only classes IN are
     /// kept. No allocation, but for a name below.
-    std::size_t answer(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
+    std::size_t answer(const Query& query, const Suffixes& suffixes, Monotonic now, std::span<std::uint8_t> out,
                        std::size_t limit, std::size_t top = Name::max_labels);
-    /// The same from an answer that has ended within the stale window (or still lives), marked with an Extended DNS
-    /// Error; for when every upstream is down. Does not count a miss.
+    /// The same, `hash` being that of suffix 0, from an answer that has ended within the stale window (or still lives),
+    /// marked with an Extended DNS Error; for when every upstream is down. Does not count a miss.
     std::size_t answer_stale(const Query& query, std::uint64_t hash, Monotonic now, std::span<std::uint8_t> out,
                              std::size_t limit);
 
     /// Keeps an answer for its lifetime, within the limits; replaces what was there. Not kept: lifetime 0 (so TTL 0,
     /// SERVFAIL, REFUSED), truncated ones, answers to queries without RD, an answer larger than a quarter of the whole
     /// cache.
-    void store(const Question& question, const Answer& answer, Monotonic now);
+    void store(const Question& question, const Answer& answer, Monotonic now) {
+        store(question, question.name.hash(), answer, now);
+    }
+    void store(const Question& question, std::uint64_t hash, const Answer& answer, Monotonic now);
 
     void flush();                  ///< everything: the upstreams or the blocked networks changed
     void flush_negative();         ///< NXDOMAIN and no data: a network came up, a name may exist now
@@ -69,7 +72,7 @@ private:
     static constexpr std::uint32_t none = 0xffffffff;
 
     Entry* find(const Question& question, Bytes name, Type type, std::uint64_t hash);
-    Entry* find_nothing_above(const Question& question, Monotonic now, std::size_t top);
+    Entry* find_nothing_above(const Question& question, const Suffixes& suffixes, Monotonic now, std::size_t top);
     std::size_t reply_below(Entry& entry, const Query& query, const Age& age, std::span<std::uint8_t> out,
                             std::size_t limit);
     void use(Entry& entry);

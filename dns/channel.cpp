@@ -36,13 +36,43 @@ Ending ending_of(int status) {
     }
 }
 
+// c-ares' memory comes from the free lists; in front of each block is its size.
+
+struct alignas(std::max_align_t) BlockSize {
+    std::size_t bytes;
+};
+
+void* ares_allocate(std::size_t size) {
+    if (size > std::size_t{1} << 30) return nullptr;
+    auto* block = static_cast<BlockSize*>(FreeLists::instance().take(size + sizeof(BlockSize)));
+    if (block == nullptr) return nullptr;
+    block->bytes = size;
+    return block + 1;
+}
+
+void ares_release(void* memory) {
+    if (memory == nullptr) return;
+    auto* block = static_cast<BlockSize*>(memory) - 1;
+    FreeLists::instance().give(block, block->bytes + sizeof(BlockSize));
+}
+
+void* ares_reallocate(void* memory, std::size_t size) {
+    void* moved = ares_allocate(size);
+    if (moved == nullptr || memory == nullptr) return moved;
+    std::memcpy(moved, memory, std::min(size, (static_cast<BlockSize*>(memory) - 1)->bytes));
+    ares_release(memory);
+    return moved;
+}
+
 }  // namespace
 
 // --- Engine ---
 
 Engine::Engine(asio::any_io_executor executor, Random& random)
-
     : wheel_(executor), random_(random), soon_(executor), epoll_(executor, ::epoll_create1(EPOLL_CLOEXEC)) {
+    static const int once = ares_library_init_mem(ARES_LIB_INIT_ALL, ares_allocate, ares_release, ares_reallocate);
+    assert(once == ARES_SUCCESS);
+    static_cast<void>(once);
     wheel_.after_turn = [this] {
         if (after_batch) after_batch();
     };
@@ -111,6 +141,7 @@ void Engine::settle() {
     assert(!settling_);
     settling_ = true;
     const bool any = !ended_.empty();
+    if (any) time_ = std::chrono::steady_clock::now();
     while (!ended_.empty()) {
         batch_.swap(ended_);
         batch_responses_.swap(responses_);

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "dns/endpoint.hpp"
+#include "dns/free_list.hpp"
 #include "dns/wheel.hpp"
 #include "src/base/clock.hpp"
 #include "src/base/random.hpp"
@@ -44,7 +45,7 @@ enum class Ending : std::uint8_t {
 };
 
 /// One query on the wire. Owned by the channel from send() until ended() returns.
-class Attempt {
+class Attempt : public Pooled {
 public:
     virtual ~Attempt() = default;
     /// Called exactly once, never from inside send(). `response` may be written to and is gone afterwards.
@@ -74,6 +75,8 @@ public:
 
     /// Tells the attempts that have ended. Not from inside Attempt::ended.
     void settle();
+    /// When the endings that are being told were collected.
+    [[nodiscard]] Monotonic time() const { return time_; }
 
 private:
     friend class Channel;
@@ -101,6 +104,7 @@ private:
     std::vector<std::uint8_t> batch_responses_;
     std::vector<std::unique_ptr<Channel>> discarded_;
     std::size_t channels_ = 0;
+    Monotonic time_{};
     bool settling_ = false;
     bool settle_posted_ = false;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< for what is queued in the loop when we go

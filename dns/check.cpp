@@ -135,7 +135,7 @@ private:
         soa_ttl_.reset();
         stripped_.clear();
 
-        RecordWalk records(message_);
+        RecordWalk records(message_, header_size + question_.name.size() + 4);  // asks_the_same() has read it
         end_ = records.position();
         while (const Record* record = records.next()) {
             if (record->type == Type::Opt) {

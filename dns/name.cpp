@@ -240,9 +240,10 @@ bool equal_folded(Bytes a, Bytes b) {
             if (fold1(a[i]) != fold1(b[i])) return false;
         return true;
     }
+    const auto differ = [](std::uint64_t x, std::uint64_t y) { return x != y && fold8(x) != fold8(y); };
     for (std::size_t i = 0; i + 8 <= size; i += 8)
-        if (fold8(load8(a.data() + i)) != fold8(load8(b.data() + i))) return false;
-    return fold8(load8(a.data() + size - 8)) == fold8(load8(b.data() + size - 8));
+        if (differ(load8(a.data() + i), load8(b.data() + i))) return false;
+    return !differ(load8(a.data() + size - 8), load8(b.data() + size - 8));
 }
 
 void fold(Bytes from, std::uint8_t* to) {

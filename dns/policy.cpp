@@ -6,9 +6,16 @@
 
 namespace vmrouter::dns {
 
+void Admission::lost_queries(Monotonic now) {
+    if (crowded_until_ > now + limits_.crowded_time / 2) return;  // known; counting takes time
+    const auto active = std::count_if(accounts_.begin(), accounts_.end(),
+                                      [&](const auto& item) { return item.second.last + limits_.crowded_time >= now; });
+    if (active > 1) crowded_until_ = now + limits_.crowded_time;
+}
+
 bool Admission::admit(Ipv4 guest, Monotonic now) {
     Account& mine = account(guest, now);
-    if (mine.rate.take(now)) {
+    if ((now >= crowded_until_ || mine.crowded.take(now)) && mine.rate.take(now)) {
         ++mine.queries;
         return true;
     }
@@ -55,7 +62,10 @@ Admission::Account& Admission::account(Ipv4 guest, Monotonic now) {
     auto found = accounts_.find(guest);
     if (found == accounts_.end()) {
         if (accounts_.size() >= limits_.guests) forget_idle();
-        found = accounts_.emplace(guest, Account{TokenBucket(limits_.queries_per_second, limits_.burst)}).first;
+        found = accounts_
+                    .emplace(guest, Account{TokenBucket(limits_.queries_per_second, limits_.burst),
+                                            TokenBucket(limits_.crowded_per_second, limits_.crowded_burst)})
+                    .first;
     }
     found->second.last = std::max(found->second.last, now);
     return found->second;

@@ -19,9 +19,12 @@ namespace vmrouter::dns {
 struct AdmissionLimits {
     double queries_per_second = 200000;  ///< per guest, on average; above it queries are dropped (a guest repeats them)
     double burst = 200000;
-    std::size_t outstanding = 24576;  ///< queries that wait for an upstream, of all guests together
-    std::size_t share = 256;          ///< a guest always gets this many of them
-    std::size_t guests = 4096;        ///< accounts kept; idle ones are forgotten when there are more
+    double crowded_per_second = 2000;  ///< per guest, while one asks more than we can even receive
+    double crowded_burst = 2000;
+    std::chrono::seconds crowded_time{10};  ///< how long that lasts after the last loss
+    std::size_t outstanding = 24576;        ///< queries that wait for an upstream, of all guests together
+    std::size_t share = 256;                ///< a guest always gets this many of them
+    std::size_t guests = 4096;              ///< accounts kept; idle ones are forgotten when there are more
 };
 
 /// What one guest asked since its account was opened.
@@ -37,6 +40,9 @@ class Admission {
 public:
     explicit Admission(AdmissionLimits limits = {}) : limits_(limits) {}
 
+    /// Queries were lost before anyone could look at them: while several guests ask, each gets the lower rate for a
+    /// while, so that the one who floods does not take the others' place in the queue.
+    void lost_queries(Monotonic now);
     /// May this guest's query be looked at? Takes one from its rate.
     bool admit(Ipv4 guest, Monotonic now);
     /// May this guest have one more query outstanding upstream? A guest may hold as many as are still free (so one
@@ -53,6 +59,7 @@ public:
 private:
     struct Account {
         TokenBucket rate;
+        TokenBucket crowded;
         std::uint64_t queries = 0;
         std::uint64_t refused = 0;
         std::size_t outstanding = 0;
@@ -65,6 +72,7 @@ private:
     std::unordered_map<Ipv4, Account> accounts_;
     std::size_t outstanding_ = 0;
     std::uint64_t refused_ = 0;
+    Monotonic crowded_until_{};
 };
 
 enum class ResponseError {

@@ -9,19 +9,20 @@
 namespace vmrouter::dns {
 namespace {
 
-/// Behind the name at the reader's position, which is not looked at; false at the end of the message.
-bool skip_name(Reader& reader) {
-    for (;;) {
-        const std::uint8_t length = reader.u8();
-        if (!reader.ok()) return false;
-        if (length > Name::max_label) {
-            reader.skip(1);  // a pointer ends the name
-            return reader.ok();
-        }
-        if (length == 0) return true;
-        reader.skip(length);
+/// Behind the name at `at`, which is not looked at; the message's end when it does not end before.
+std::size_t after_name(Bytes message, std::size_t at) {
+    while (at < message.size() && message[at] != 0) {
+        if (message[at] > Name::max_label) return std::min(at + 2, message.size());  // a pointer ends the name
+        at += std::size_t{message[at]} + 1;
     }
+    return std::min(at + 1, message.size());
 }
+
+std::uint16_t read16(Bytes message, std::size_t at) {
+    return static_cast<std::uint16_t>(message[at] << 8 | message[at + 1]);
+}
+
+constexpr std::size_t fixed_part = 10;  // of a record, behind its owner: type, class, TTL, size
 
 /// A name is told by whoever it is: the least recently used entry of the same guest, else of all, makes room.
 template <class Set>
@@ -40,17 +41,22 @@ auto* to_replace(Set& set, Ipv4 guest) {
 ResolvedNames::ResolvedNames(std::size_t most) : set_count_(std::bit_ceil((most + ways - 1) / ways)) {}
 
 void ResolvedNames::note(Ipv4 guest, const Name& name, Bytes reply, Monotonic now) {
-    Reader reader(reply);
-    reader.skip(6);
-    std::size_t answers = std::min<std::size_t>(reader.u16(), most_records);
-    reader.seek(header_size + name.size() + 4);
-    for (; answers > 0 && reader.ok() && skip_name(reader); --answers) {
-        const auto type = static_cast<Type>(reader.u16());
-        const auto klass = static_cast<Class>(reader.u16());
-        reader.skip(4);
-        Reader rdata(reader.bytes(reader.u16()));
-        if (type != Type::A || klass != Class::In || rdata.remaining() != 4) continue;
-        note_address(guest, name.wire(), Ipv4{rdata.u32()}, now);
+    if (reply.size() < header_size) return;
+    std::size_t answers = std::min<std::size_t>(read16(reply, 6), most_records);
+    std::size_t at = header_size + name.size() + 4;
+    for (; answers > 0; --answers) {
+        at = after_name(reply, at);
+        if (at + fixed_part > reply.size()) return;
+        const std::size_t size = read16(reply, at + 8);
+        const std::size_t rdata = at + fixed_part;
+        if (rdata + size > reply.size()) return;
+        const bool is_address = read16(reply, at) == static_cast<std::uint16_t>(Type::A) &&
+                                read16(reply, at + 2) == static_cast<std::uint16_t>(Class::In) && size == 4;
+        if (is_address) {
+            const Ipv4 address{reply[rdata], reply[rdata + 1], reply[rdata + 2], reply[rdata + 3]};
+            note_address(guest, name.wire(), address, now);
+        }
+        at = rdata + size;
     }
 }
 
@@ -68,7 +74,7 @@ void ResolvedNames::note_address(Ipv4 guest, Bytes name, Ipv4 address, Monotonic
     }
     entry->when = now;
     if (entry->name.size() != name.size() || std::memcmp(entry->name.data(), name.data(), name.size()) != 0)
-        entry->name.assign(name.begin(), name.end());
+        entry->name.assign(reinterpret_cast<const char*>(name.data()), name.size());
 }
 
 std::optional<ResolvedNames::Found> ResolvedNames::find(Ipv4 guest, Ipv4 address) const {

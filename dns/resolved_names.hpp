@@ -18,7 +18,7 @@ namespace vmrouter::dns {
 
 class ResolvedNames {
 public:
-    static constexpr std::size_t ways = 8;          ///< entries that compete for one place
+    static constexpr std::size_t ways = 8;           ///< entries that compete for one place
     static constexpr std::size_t most_records = 32;  ///< addresses taken from one reply
 
     /// Remembers up to `most` pairs of guest and address (rounded up to a power of two); memory comes with the first.

@@ -104,6 +104,13 @@ void store32(std::uint8_t* to, std::uint32_t value) {
 
 }  // namespace
 
+RecordWalk::RecordWalk(Bytes message, std::size_t position) : message_(message), position_(position) {
+    Reader reader(message);
+    reader.skip(6);
+    for (auto& count : left_) count = reader.u16();
+    ok_ = reader.ok() && position <= message.size();
+}
+
 RecordWalk::RecordWalk(Bytes message) : message_(message) {
     Reader reader(message);
     reader.skip(4);

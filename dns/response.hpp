@@ -38,6 +38,8 @@ class RecordWalk {
 public:
     /// Starts behind the question section, which must hold at most one question.
     explicit RecordWalk(Bytes message);
+    /// Starts at `position`, known to be behind the question.
+    RecordWalk(Bytes message, std::size_t position);
 
     /// The next record; nullptr at the end and at the first malformed one. Overwritten by the next call.
     const Record* next();

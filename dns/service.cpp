@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstring>
 #include <utility>
@@ -62,8 +63,7 @@ struct Service::Flight {
         name_hash = hash_of_name;
         hash = flight_hash(hash_of_name, asked);
         group = &whom;
-        query.resize(header_size + Name::max_size + 4 + opt_size);
-        query.resize(write_upstream_query(asked, 0, query));
+        query_size = write_upstream_query(asked, 0, query);
         waiters.clear();
     }
 
@@ -71,7 +71,8 @@ struct Service::Flight {
     std::uint64_t name_hash = 0;
     std::uint64_t hash = 0;
     Upstream* group = nullptr;
-    std::vector<std::uint8_t> query;  ///< as it goes upstream; its id is 0
+    std::array<std::uint8_t, header_size + Name::max_size + 4 + opt_size> query;  ///< as it goes upstream; its id is 0
+    std::size_t query_size = 0;
     std::vector<Waiter> waiters;
 };
 
@@ -94,7 +95,8 @@ struct Service::FlightEqual {
     using is_transparent = void;
     bool operator()(const std::unique_ptr<Flight>& a, const std::unique_ptr<Flight>& b) const { return a == b; }
     bool operator()(const FlightKey& key, const std::unique_ptr<Flight>& flight) const {
-        return key.hash == flight->hash && key.question == flight->question;
+        if (key.hash != flight->hash) return false;
+        return &key.question == &flight->question || key.question == flight->question;
     }
     bool operator()(const std::unique_ptr<Flight>& flight, const FlightKey& key) const { return (*this)(key, flight); }
 };
@@ -146,6 +148,11 @@ void Service::start() {
 void Service::receive(std::span<const UdpTransport::Datagram> datagrams) {
     now_ = clock_now();
     watched_ = observer_.wants_queries();
+    if (udp_->lost() != lost_) {
+        counters_.lost += udp_->lost() - lost_;
+        lost_ = udp_->lost();
+        admission_.lost_queries(now_);
+    }
     for (const auto& datagram : datagrams) {
         const sockaddr_in& from = *datagram.from;
         const Ipv4 guest = address_of(from);
@@ -212,7 +219,7 @@ std::size_t Service::serve(Bytes packet, Ipv4 guest, MakeClient make_client, std
     }
 
     const auto hash = suffixes.hash(0);
-    if (const auto size = cache_->answer(query, hash, now_, out, limit, decision.route_at); size > 0) {
+    if (const auto size = cache_->answer(query, suffixes, now_, out, limit, decision.route_at); size > 0) {
         ++counters_.cached;
         note(guest, tcp, query, out.first(size), Source::Cache);
         if (config_.hold_for_addresses && hold(query, out.first(size), make_client())) return 0;
@@ -288,7 +295,7 @@ void Service::take_off(const Question& question, std::uint64_t hash, Upstream& g
 
 /// From here on we wait; `flight` is gone when this ends.
 Task Service::forward(Flight& flight) {
-    auto exchange = flight.group->exchange(flight.query);
+    auto exchange = flight.group->exchange(Bytes{flight.query}.first(flight.query_size));
     const Outcome outcome = co_await exchange;
     if (closing_) co_return;
     land(flight, outcome);
@@ -296,7 +303,7 @@ Task Service::forward(Flight& flight) {
 
 /// The response is checked and kept, and everyone who waits gets it in his own form.
 void Service::land(Flight& flight, const Outcome& outcome) {
-    now_ = clock_now();
+    now_ = outcome.status == Outcome::Status::Answered ? engine_.time() : clock_now();
     watched_ = observer_.wants_queries();
     auto owned = flights_->extract(flights_->find(FlightKey{flight.hash, flight.question}));
 
@@ -307,7 +314,7 @@ void Service::land(Flight& flight, const Outcome& outcome) {
         if (!good) ++counters_.bad_responses;
     }
     if (good) {
-        cache_->store(flight.question, answer_, now_);
+        cache_->store(flight.question, flight.name_hash, answer_, now_);
         report_removed(flight);
     }
     for (auto& waiter : flight.waiters) {
@@ -395,7 +402,8 @@ Upstream& Service::group_for(const LocalDecision& decision) {
 
 void Service::note(Ipv4 guest, bool tcp, const Query& query, Bytes reply, Source source, Verdict verdict,
                    const Endpoint* upstream, std::chrono::microseconds took) {
-    if (source != Source::Error && query.question.type == Type::A) resolved_.note(guest, query.question.name, reply, now_);
+    if (source != Source::Error && query.question.type == Type::A)
+        resolved_.note(guest, query.question.name, reply, now_);
     if (!watched_ || !query.has_question || reply.size() < header_size) return;
     const auto rcode = query.reject != Rcode::NoError ? query.reject : Rcode{static_cast<std::uint16_t>(reply[3] & 15)};
     observer_.answered({guest, tcp, query.question, rcode, source, verdict, upstream, took});
@@ -417,6 +425,7 @@ void Service::flush() {
 
 void Service::attach(FileDescriptor udp, FileDescriptor tcp) {
     udp_ = std::make_unique<UdpTransport>(executor_, std::move(udp));
+    lost_ = 0;
     tcp_ = std::make_unique<TcpServer>(executor_, engine_.wheel(), std::move(tcp), config_.tcp);
 }
 

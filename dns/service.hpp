@@ -97,6 +97,7 @@ struct ServiceCounters {
     std::uint64_t foreign = 0;        ///< dropped: not from the segment
     std::uint64_t over_limit = 0;     ///< dropped or refused: more than a guest may ask
     std::uint64_t dropped = 0;        ///< replies that the kernel did not take
+    std::uint64_t lost = 0;           ///< queries over UDP that the kernel threw away, its buffer being full
     std::uint64_t bad_responses = 0;  ///< from upstreams, not believed
     std::uint64_t rebound = 0;        ///< records taken out by rebinding protection
     std::uint64_t loops = 0;          ///< our own questions that came back
@@ -119,8 +120,8 @@ public:
 
     void start();
 
-    /// New sockets, after the segment's interface was made anew. Questions that are out go on: answers over UDP leave by
-    /// the new socket, TCP connections end. Not from inside a callback of this service.
+    /// New sockets, after the segment's interface was made anew. Questions that are out go on: answers over UDP leave
+    /// by the new socket, TCP connections end. Not from inside a callback of this service.
     void replace_sockets(FileDescriptor udp, FileDescriptor tcp);
 
     /// Takes a new configuration. The cache is kept, but for: everything when upstreams, device or cache limits
@@ -222,6 +223,7 @@ private:
     Answer answer_;                      ///< of the response that is being handled; its memory is used again
     std::vector<std::uint8_t> scratch_;  ///< the reply that is being written
     Monotonic now_{};                    ///< of this batch
+    std::uint32_t lost_ = 0;             ///< of udp_, as of this batch
     bool watched_ = false;               ///< somebody wants to know of queries, as of this batch
     bool started_ = false;
     bool closing_ = false;

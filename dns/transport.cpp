@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstring>
 
 namespace vmrouter::dns {
 
@@ -57,6 +58,7 @@ Result<FileDescriptor> open_udp_socket(Ipv4 address, const std::string& device, 
     if (!fd) return fd;
     if (!set(fd->get(), SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer))
         set(fd->get(), SOL_SOCKET, SO_RCVBUF, receive_buffer);
+    set(fd->get(), SOL_SOCKET, SO_RXQ_OVFL, 1);  // see UdpTransport::lost
     // Replies are small enough for every path, and a forged "fragmentation needed" must not change that.
     set(fd->get(), IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
     return fd;
@@ -79,6 +81,7 @@ UdpTransport::UdpTransport(asio::any_io_executor executor, FileDescriptor socket
         in_headers_[i].msg_hdr.msg_iov = &in_parts_[i];
         in_headers_[i].msg_hdr.msg_iovlen = 1;
         in_headers_[i].msg_hdr.msg_name = &from_[i];
+        in_headers_[i].msg_hdr.msg_control = in_control_[i].data();
         out_headers_[i] = {};
         out_headers_[i].msg_hdr.msg_iov = &out_parts_[i];
         out_headers_[i].msg_hdr.msg_iovlen = 1;
@@ -103,10 +106,14 @@ void UdpTransport::wait() {
 
 /// One batch; true when there may be more.
 bool UdpTransport::receive() {
-    for (auto& header : in_headers_) header.msg_hdr.msg_namelen = sizeof(sockaddr_in);
+    for (auto& header : in_headers_) {
+        header.msg_hdr.msg_namelen = sizeof(sockaddr_in);
+        header.msg_hdr.msg_controllen = sizeof(in_control_[0]);
+    }
     const int count = ::recvmmsg(socket_.native_handle(), in_headers_.data(), batch, MSG_DONTWAIT, nullptr);
     if (count <= 0) return false;  // a pending error is taken off the socket by having been read
 
+    read_lost(in_headers_[static_cast<std::size_t>(count) - 1].msg_hdr);
     datagrams_.clear();
     for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
         const auto& header = in_headers_[i];
@@ -116,6 +123,13 @@ bool UdpTransport::receive() {
     received_(datagrams_);
     flush();
     return static_cast<std::size_t>(count) == batch;
+}
+
+/// The kernel says with each datagram how many it has thrown away so far, once it has.
+void UdpTransport::read_lost(msghdr& last) {
+    for (auto* note = CMSG_FIRSTHDR(&last); note != nullptr; note = CMSG_NXTHDR(&last, note))
+        if (note->cmsg_level == SOL_SOCKET && note->cmsg_type == SO_RXQ_OVFL)
+            std::memcpy(&lost_, CMSG_DATA(note), sizeof lost_);
 }
 
 std::span<std::uint8_t> UdpTransport::room() {

@@ -55,11 +55,14 @@ public:
     void flush();
 
     [[nodiscard]] std::uint64_t dropped() const { return dropped_; }
+    /// Queries that the kernel threw away because its buffer was full, as of the last batch; wraps.
+    [[nodiscard]] std::uint32_t lost() const { return lost_; }
     void close();
 
 private:
     void wait();
     bool receive();
+    void read_lost(msghdr& last);
 
     asio::posix::stream_descriptor socket_;
     Received received_;
@@ -71,9 +74,11 @@ private:
     std::array<iovec, batch> in_parts_;
     std::array<iovec, batch> out_parts_;
     std::array<mmsghdr, batch> in_headers_;
+    alignas(cmsghdr) std::array<std::array<std::uint8_t, CMSG_SPACE(sizeof(std::uint32_t))>, batch> in_control_;
     std::array<mmsghdr, batch> out_headers_;
     std::size_t pending_ = 0;  ///< replies in out_
     std::uint64_t dropped_ = 0;
+    std::uint32_t lost_ = 0;
 };
 
 }  // namespace vmrouter::dns

@@ -169,7 +169,7 @@ public:
         Exchange* exchange = exchange_;
         detach();
         server_.count(ending);
-        if (ending == Ending::Answered) server_.heard(now(), asked_);
+        if (ending == Ending::Answered) server_.heard(group_.engine_.time(), asked_);
         if (ending == Ending::Refused) server_.refused();
         if (exchange != nullptr) {
             if (ending == Ending::Answered)
@@ -350,8 +350,7 @@ std::chrono::milliseconds Upstream::patience(const Exchange& exchange, const Ser
     return std::clamp(usual, least_patience, patience_of_first);
 }
 
-void Upstream::probe_the_down() {
-    const auto when = now();
+void Upstream::probe_the_down(Monotonic when) {
     for (const auto& server : servers_) server->probe_if_due(when);
 }
 
@@ -372,7 +371,7 @@ void Upstream::pump() {
         if (exchange == nullptr) continue;  // it ended while it waited
         --queued_;
         exchange->queued_ = false;
-        exchange->ask_next();
+        exchange->ask_next(now());
         if (!queue_.empty() && queue_.back() == exchange) break;  // still full
     }
     pumping_ = false;
@@ -429,14 +428,14 @@ void Exchange::start() {
     upstream_.first_ = this;
     ++upstream_.live_;
 
-    upstream_.probe_the_down();
+    upstream_.probe_the_down(begun_);
     if (upstream_.choose(*this, false) == nullptr) return finish(Outcome::Status::NoUpstream);
-    upstream_.engine_.wheel().set(deadline_, Upstream::deadline);
-    ask_next();
+    upstream_.engine_.wheel().set(deadline_, Upstream::deadline, begun_);
+    ask_next(begun_);
 }
 
 /// Asks the best server that is left, or a further time when none is; otherwise waits for what is on the wire.
-void Exchange::ask_next() {
+void Exchange::ask_next(Monotonic when) {
     if (queued_ || done_) return;
     auto* server = upstream_.choose(*this, false);
     // With an answer in hand, if a bad one, nobody waits for a server that is down, nor longer for one that is silent.
@@ -453,13 +452,13 @@ void Exchange::ask_next() {
         }
         asked_ = 0;
     }
-    last_asked_ = now();
+    last_asked_ = when;
     std::unique_ptr<Attempt> attempt = std::make_unique<Upstream::Question>(*this, *server, last_asked_);
     if (!server->send(attempt, query_)) return upstream_.enqueue(*this);
     asked_ |= server->bit();
     last_ = server;
     ++sent_;
-    upstream_.engine_.wheel().set(overdue_, upstream_.patience(*this, *server));
+    upstream_.engine_.wheel().set(overdue_, upstream_.patience(*this, *server), when);
 }
 
 /// Is a question out to a server that is not known to be silent?
@@ -473,7 +472,7 @@ bool Exchange::waits_for_living() const {
 /// The server asked last takes longer than it may.
 void Exchange::overdue() {
     if (last_ != nullptr && last_->last_heard_ < last_asked_) last_->suspect();
-    ask_next();
+    ask_next(now());
 }
 
 void Exchange::out_of_time() {
@@ -492,13 +491,13 @@ void Exchange::answered(Upstream::Server& server, std::span<std::uint8_t> respon
         second_best_.assign(response.begin(), response.end());
         second_best_from_ = server.endpoint();
     }
-    ask_next();
+    ask_next(upstream_.engine_.time());
 }
 
 void Exchange::failed(Upstream::Server& server, Ending ending) {
     if (ending == Ending::Refused || ending == Ending::Broken) refused_ |= server.bit();
     if (ending == Ending::Silent) return;  // overdue() has long asked others
-    ask_next();
+    ask_next(upstream_.engine_.time());
 }
 
 void Exchange::deliver_second_best() {

@@ -128,7 +128,7 @@ private:
     Server* choose(const Exchange& exchange, bool again) const;
     [[nodiscard]] std::chrono::milliseconds patience(const Exchange& exchange, const Server& server) const;
     [[nodiscard]] bool heard_since(Monotonic when) const;
-    void probe_the_down();
+    void probe_the_down(Monotonic when);
     void set_health(Server& server, Health health);
     void enqueue(Exchange& exchange);
     void pump();
@@ -159,7 +159,7 @@ private:
     Exchange(Upstream& upstream, Bytes query);
 
     void start();
-    void ask_next();
+    void ask_next(Monotonic when);
     [[nodiscard]] bool waits_for_living() const;
     void overdue();
     void out_of_time();

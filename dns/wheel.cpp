@@ -1,5 +1,6 @@
 #include "dns/wheel.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace vmrouter::dns {
@@ -21,15 +22,12 @@ Wheel::~Wheel() {
     }
 }
 
-std::int64_t Wheel::current_tick() const {
-    return (std::chrono::steady_clock::now() - start_) / tick;
-}
-
-void Wheel::set(Timeout& timeout, std::chrono::milliseconds delay) {
+void Wheel::set(Timeout& timeout, std::chrono::milliseconds delay, Instant now) {
     timeout.cancel();
-    const auto now = current_tick();
-    if (pending_ == 0) turned_ = now;
-    timeout.due_ = now + delay / tick + 1;  // the current tick has begun already
+    const auto current = tick_of(now);
+    if (pending_ == 0) turned_ = current;
+    // The current tick has begun already; a time that is a little old must not fall behind what has been turned.
+    timeout.due_ = std::max(current + delay / tick, turned_) + 1;
     auto& head = heads_[static_cast<std::size_t>(timeout.due_) % slots];
     timeout.previous = head.previous;
     timeout.next = &head;
@@ -52,7 +50,7 @@ void Wheel::arm(std::int64_t due) {
 
 void Wheel::turn() {
     armed_ = 0;
-    const auto now = current_tick();
+    const auto now = tick_of(Clock::now());
     // A slot also holds what is due in later rounds. Actions change lists, so each one found starts the slot again.
     while (turned_ < now && pending_ > 0) {
         const auto due = ++turned_;

@@ -56,7 +56,9 @@ public:
 
     /// Calls the time-out's action once, `delay` from now, unless it is cancelled or set anew before. Actions may set
     /// and cancel any time-out, their own included.
-    void set(Timeout& timeout, std::chrono::milliseconds delay);
+    void set(Timeout& timeout, std::chrono::milliseconds delay) { set(timeout, delay, Clock::now()); }
+    /// The same for who has just looked at the clock.
+    void set(Timeout& timeout, std::chrono::milliseconds delay, std::chrono::steady_clock::time_point now);
 
     /// Called after a turn in which actions were called: the moment to send what they produced.
     std::function<void()> after_turn;
@@ -64,9 +66,10 @@ public:
 private:
     friend class Timeout;
     static constexpr std::size_t slots = 1024;
-    using Instant = std::chrono::steady_clock::time_point;
+    using Clock = std::chrono::steady_clock;
+    using Instant = Clock::time_point;
 
-    [[nodiscard]] std::int64_t current_tick() const;
+    [[nodiscard]] std::int64_t tick_of(Instant when) const { return (when - start_) / tick; }
     void arm(std::int64_t due);
     void turn();
     [[nodiscard]] std::int64_t next_due() const;

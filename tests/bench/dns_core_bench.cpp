@@ -129,7 +129,7 @@ struct World {
         const std::size_t limit = udp_limit(query);
         const LocalDecision decision = local.answer(query, suffixes, out, limit);
         if (decision.size > 0) return decision.size;
-        return cache.answer(query, suffixes.hash(0), now, out, limit);
+        return cache.answer(query, suffixes, now, out, limit);
     }
     /// A miss, from the query to the reply, but for the sockets.
     std::size_t forward(Bytes packet, Bytes response) {
@@ -138,7 +138,7 @@ struct World {
         const Suffixes suffixes(query.question.name);
         if (!admission.admit(guest_address, now) || !admission.begin(guest_address)) return 0;
         if (local.answer(query, suffixes, out, 1232).size > 0) return 0;
-        if (cache.answer(query, suffixes.hash(0), now, out, 1232) > 0) return 0;
+        if (cache.answer(query, suffixes, now, out, 1232) > 0) return 0;
         write_upstream_query(query.question, 0x1234, out);
         if (check_response(query.question, 0x1234, response, {&networks}, answer) != ResponseError::None) return 0;
         cache.store(query.question, answer, now);

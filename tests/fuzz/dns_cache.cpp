@@ -101,8 +101,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         } else {
             const std::uint64_t hash = query.question.name.hash();
             const bool stale = operation == 7;
-            const std::size_t written = stale ? cache.answer_stale(query, hash, now, out, out.size())
-                                              : cache.answer(query, hash, now, out, out.size());
+            const std::size_t written = stale
+                                            ? cache.answer_stale(query, hash, now, out, out.size())
+                                            : cache.answer(query, Suffixes(query.question.name), now, out, out.size());
             if (written > 0) {
                 const auto kept = model.find(key);
                 require(kept != model.end() && address_in(std::span(out).first(written)) == kept->second.address);

@@ -70,6 +70,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     check_reply(out.first(write_error(query, Rcode::ServFail, out, Ede::Blocked)), query, limit);
     if (parsed == Parsed::Reject) {
         require(query.reject != Rcode::NoError);
+        const std::size_t statistics = local.answer_statistics(packet, query, out, limit);
+        require(statistics <= limit && (statistics == 0 || statistics >= header_size));
         return 0;
     }
 

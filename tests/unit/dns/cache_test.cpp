@@ -42,7 +42,7 @@ struct Fixture {
     }
     std::optional<Seen> find(const Query& query, Monotonic now = start, std::size_t limit = 65535) {
         std::vector<std::uint8_t> out(limit);
-        const std::size_t size = cache.answer(query, query.question.name.hash(), now, out, limit);
+        const std::size_t size = cache.answer(query, Suffixes(query.question.name), now, out, limit);
         if (size == 0) return std::nullopt;
         return see(std::span(out).first(size));
     }
@@ -160,10 +160,10 @@ TEST_CASE("An NXDOMAIN says nothing of a zone below it that is asked elsewhere")
     const Query below = query("www.corp.example");
     std::vector<std::uint8_t> out(512);
     // The route is for corp.example, suffix 1 of the name: what is said of "example", suffix 2, came from others.
-    CHECK(f.cache.answer(below, below.question.name.hash(), start, out, 512, 1) == 0);
-    CHECK(f.cache.answer(below, below.question.name.hash(), start, out, 512, 2) > 0);
+    CHECK(f.cache.answer(below, Suffixes(below.question.name), start, out, 512, 1) == 0);
+    CHECK(f.cache.answer(below, Suffixes(below.question.name), start, out, 512, 2) > 0);
     f.store_nxdomain(query("corp.example"), 300);
-    CHECK(f.cache.answer(below, below.question.name.hash(), start, out, 512, 1) > 0);
+    CHECK(f.cache.answer(below, Suffixes(below.question.name), start, out, 512, 1) > 0);
 }
 
 TEST_CASE("Classes other than IN are not kept nor answered") {

@@ -28,6 +28,29 @@ TEST_CASE("One guest's rate does not touch another's") {
     CHECK_FALSE(admission.admit(first, start + 100ms));
 }
 
+TEST_CASE("When queries are lost each of several guests gets a lower rate for a while") {
+    AdmissionLimits limits;
+    limits.crowded_per_second = 10;
+    limits.crowded_burst = 20;
+    Admission admission(limits);
+    const auto asked = [&](Ipv4 guest, Monotonic now) {
+        int admitted = 0;
+        for (int i = 0; i < 100; ++i) admitted += admission.admit(guest, now) ? 1 : 0;
+        return admitted;
+    };
+    CHECK(asked(first, start) == 100);
+    admission.lost_queries(start);  // nobody else asks: there is nobody to be fair to
+    CHECK(asked(first, start) == 100);
+    CHECK(asked(second, start + 1s) == 100);
+    admission.lost_queries(start + 2s);
+    CHECK(asked(first, start + 2s) == 20);
+    CHECK(asked(second, start + 2s) == 20);
+    CHECK(asked(first, start + 5s) == 20);
+    CHECK(asked(first, start + 6s) == 10);
+    CHECK(asked(first, start + 12s) == 100);
+    CHECK(admission.guests()[0].refused == 80 + 80 + 90);
+}
+
 TEST_CASE("A guest alone gets half of what may be outstanding and others still get theirs") {
     Admission admission({.outstanding = 1000, .share = 50});
     const auto fill = [&](Ipv4 guest) {

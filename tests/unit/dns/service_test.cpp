@@ -703,6 +703,32 @@ TEST_CASE("one guest's unanswerable questions do not cost the others theirs") {
     }
 }
 
+TEST_CASE("a guest that floods does not take the others' place in the queue") {
+    Lab lab;
+    lab.config.admission.crowded_per_second = 500;
+    lab.config.admission.crowded_burst = 500;
+    lab.start();
+    lab.ask();
+    Guest other{lab.port, Ipv4{127, 0, 66, 3}};
+    other.send(make_query({}));
+    CHECK(answers(lab.answer(other)) == 1);
+    Guest loud{lab.port};
+    const auto flood = [&] {
+        const auto query = make_query({});
+        for (int i = 0; i < 30000; ++i) loud.send(query);  // more than the socket's buffer takes
+    };
+    const auto counters = [&] { return lab.service->counters(); };
+    flood();  // the kernel tells of it with what it takes next, once a good part of its buffer is free again
+    REQUIRE(lab.run_until([&] { return counters().queries > 10000; }));
+    flood();
+    REQUIRE(lab.run_until([&] { return counters().lost > 0; }));
+    flood();
+    lab.run_until([&] { return counters().over_limit > 12000; });
+    CHECK(counters().over_limit > 12000);
+    other.send(make_query({}));
+    CHECK(answers(lab.answer(other, 2000ms)) == 1);
+}
+
 TEST_CASE("answers are held until their addresses may be reached") {
     Lab lab;
     lab.config.hold_for_addresses = true;
