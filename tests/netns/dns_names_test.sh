@@ -20,6 +20,7 @@ configuration() { # MORE: lines for [firewall] and [dns]
 bridge = "virbr10"
 address = "192.168.100.1/24"
 [dns]
+log_queries = true
 records = { "nas.vm.internal" = "192.168.100.5" }
 hosts_file = "$LAB/hosts"
 block_domains = ["blocked.example.net", "*.below.example.net", "file:$LAB/block"]
@@ -67,6 +68,8 @@ own_name() { ask alias.example.net | grep -q 'status: NXDOMAIN'; }
 check "... also one that was added just now" wait_until 3 own_name
 echo '127.0.0.1 localhost labhost' >/etc/hosts
 expect_match "localhost is the guest itself" '^127\.0\.0\.1$' "$(short localhost)"
+check "queries are logged with the guest's name" log_has "QUERY g1\.vm\.internal A from $g1 g1: NOERROR \(guest\)"
+check "... and what became of them" log_has "QUERY nobody\.vm\.internal A from $g1 g1: NXDOMAIN \(guest\)"
 released() { in_node g2 dig +time=5 +tries=1 @192.168.100.1 g1.vm.internal | grep -q 'status: NXDOMAIN'; }
 
 step "block lists"

@@ -54,12 +54,18 @@ expect_answer "our own name" '^192\.168\.100\.1$' +short -x 192.168.100.1 +noall
 step "nothing of the LAN is said"
 expect_answer "a name that points into the LAN" 'ANSWER: 0' rebind.example.net
 expect_no_match "... nor in another form" '192\.168\.1\.50' "$(ask rebind.example.net ANY; ask +tcp rebind.example.net)"
+check "... and the log says so" log_has 'REBIND rebind\.example\.net for 192\.168\.100\.11: 1 record'
 expect_answer "a name that only the LAN has" 'ANSWER: 0' nas.lan
 expect_answer "a single label" 'status: NXDOMAIN' nas
 expect_answer "the reverse of a LAN address" 'status: NXDOMAIN' -x 192.168.1.50
 
 step "the resolvers that guests have"
 expect_match "glibc" '^198\.51\.100\.10 ' "$(in_node g1 getent ahostsv4 www.example.net)"
+for option in single-request single-request-reopen use-vc edns0 trust-ad no-tld-query; do
+    in_node g1 sh -c "printf 'nameserver 192.168.100.1\noptions $option\n' >/etc/resolv.conf"
+    expect_match "glibc with $option" '^198\.51\.100\.10 ' "$(in_node g1 getent ahosts www.example.net)"
+    expect_match "... and AAAA" '^2001:db8:100::10 ' "$(in_node g1 getent ahosts www.example.net)"
+done
 expect_match "busybox" '198\.51\.100\.10' "$(in_node g1 busybox nslookup www.example.net 192.168.100.1 2>&1 || true)"
 cat >"$LAB/parallel.py" <<'END'
 # As musl does: A and AAAA at once from one socket; both must be answered, each once.
