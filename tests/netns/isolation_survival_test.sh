@@ -76,7 +76,7 @@ repaired() { # TEXT COMMAND...: it changes something of ours
 stable() {
     local family
     for family in inet bridge arp; do nft -s list table $family vmrouter_virbr10; done 2>&1 |
-        grep -vE 'limit rate|ct count|expires|52:54' # what packets put there
+        grep -vE 'limit rate|ct count|expires|52:54|elements = .* counter' # what packets put there
     ip rule | grep '^100:' | sort
     sysctl net.ipv4.conf.virbr10.arp_ignore net.ipv4.conf.virbr10.forwarding net.ipv4.conf.eth0.forwarding \
         net.ipv6.conf.virbr10.disable_ipv6
