@@ -19,6 +19,24 @@ milliseconds() { local began; began=$(date +%s%N); "$@" >/dev/null; echo $((($(d
 expect_below() { if [ "$3" -lt "$2" ]; then ok "$1 ($3 ms)"; else fail "$1 took $3 ms, wanted less than $2"; fi; }
 expect_at_least() { if [ "$3" -ge "$2" ]; then ok "$1 ($3 ms)"; else fail "$1 took $3 ms, wanted at least $2"; fi; }
 
+upstreams() { # of the running instance: server, health, whether a latency and an answer are known, for each one line
+    python3 - <<'END'
+import json, socket
+with socket.socket(socket.AF_UNIX) as s:
+    s.connect("/run/vmrouter/virbr10.sock")
+    s.sendall(b'{"command": "status"}\n')
+    line = s.makefile().readline()
+status = json.loads(line)
+dns = status.get("dns") or status["result"]["dns"]
+for one in dns["upstreams"]:
+    known = one["rtt_ms"] is not None and one["last_answer"] is not None and one["answers"] > 0
+    print(one["server"], one["health"], "answered" if known else "silent", one["queries"] > 0)
+print("guests", [(g["address"], g["queries"] > 0) for g in dns["guests"]])
+print("cache", dns["cache_misses"] > 0 and dns["cache_hits"] >= 0 and dns["cache_bytes"] >= 0)
+END
+}
+has_down() { [[ $(upstreams) == *"198.51.100.200 down silent"* ]]; }
+
 step "started without any upstream"
 rm -f /etc/resolv.conf
 cat >"$LAB/vm.toml" <<END
@@ -60,6 +78,11 @@ first=$(milliseconds guest_asks a1.example.net)
 expect_at_least "the first query" 250 "$first"
 expect_below "... but no more than 400 and the answer's own time" 900 "$first"
 for n in 2 3 4; do expect_below "query $n" 250 "$(milliseconds guest_asks "a$n.example.net")"; done
+check "status says that the first is down" wait_until 5 has_down
+said=$(upstreams)
+expect_match "... and that the second answers, and how fast" '^198\.51\.100\.54 up answered True$' "$said"
+expect_match "... and who asked" "^guests .*'192\.168\.100\.11', True" "$said"
+expect_match "... and how the cache does" '^cache True$' "$said"
 
 step "all dead"
 kill "$second"
