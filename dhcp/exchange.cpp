@@ -48,7 +48,10 @@ Supplied supplied(const Exchange& exchange) {
     result.vendor_class = limited_text(message.options.text(option::vendor_class));
     result.user_classes = user_classes(message);
     result.requested_options = limited_bytes(message.parameter_list());
-    if (exchange.host != nullptr) result.tags = exchange.host->set_tags;
+    if (exchange.host != nullptr) {
+        result.tags = exchange.host->set_tags;
+        result.tags.emplace_back("known");  // as dnsmasq has it
+    }
     result.relay = message.giaddr;
     if (const auto relay = message.options.find(option::relay_agent)) {
         result.circuit_id = limited_bytes(suboption(*relay, circuit_id));
@@ -329,7 +332,8 @@ Reply bind(const Exchange& exchange, Decision& decision, Ipv4 address, const Ter
     decision.note.address = address;
     decision.note.name = lease.name;
     decision.note.detail = lifetime_text(terms.lease);
-    decision.changes.push_back({renewal ? Cause::Renew : Cause::Bind, address, std::move(lease)});
+    const Cause again = exchange.message.requested_address() ? Cause::Reboot : Cause::Renew;
+    decision.changes.push_back({renewal ? again : Cause::Bind, address, std::move(lease)});
     return reply;
 }
 

@@ -123,6 +123,12 @@ public:
         if (const auto address = Ipv4::parse(text)) return read_address(*address);
         if (looks_like_address(text))
             return fail("\"" + escape(text) + "\" is not an IPv4 address", "each of its four parts is 0 to 255");
+        if (looks_like_mac(text)) {
+            const bool decimal = std::ranges::all_of(text, is_digit);
+            return fail("\"" + escape(text) + "\" would be a " + (decimal ? "lease time" : "host name") +
+                            ", not a hardware address",
+                        "write it with colons: " + with_colons(text));
+        }
         if (auto time = lease_time(text, where_)) {
             if (!*time) return Failure{time->error()};
             entry_.lease_time = **time;
@@ -175,9 +181,6 @@ private:
     }
 
     Result<void> read_name(std::string_view text) {
-        if (looks_like_mac(text))
-            return fail("\"" + escape(text) + "\" would be a host name, not a hardware address",
-                        "write it with colons: " + with_colons(text));
         const auto name = legal_name(text);
         const bool rest_legal = name && std::ranges::all_of(text.substr(name->size()), [](char c) {
                                     return is_hex(c) || c == '.' || c == '-' || c == '_' || (c >= 'a' && c <= 'z') ||

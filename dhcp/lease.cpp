@@ -51,6 +51,8 @@ std::string_view to_string(Cause cause) {
             return "bind";
         case Cause::Renew:
             return "renew";
+        case Cause::Reboot:
+            return "reboot";
         case Cause::Rename:
             return "rename";
         case Cause::Move:

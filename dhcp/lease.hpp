@@ -71,6 +71,7 @@ enum class Cause : std::uint8_t {
     Offer,        ///< none -> Offered, or an offer refreshed
     Bind,         ///< a new lease
     Renew,        ///< the same client, address; a new expiry
+    Reboot,       ///< the same, asked for by a client that begins anew (INIT-REBOOT, SELECTING)
     Rename,       ///< only the name changed
     Move,         ///< removed because its client took another address, or a reservation took it over
     Release,      ///< removed by DHCPRELEASE

@@ -118,8 +118,8 @@ std::vector<ScriptEvent> script_events(const AppliedChange& change) {
     std::vector<ScriptEvent> events;
     // The same client with another hardware address (known by its client-id) keeps its lease, and the script its "add".
     const bool moved = was && is && change.before->hardware != change.after->hardware;
-    if (was && (!is || (moved && change.cause != Cause::Renew)))
-        events.push_back({ScriptAction::Del, *change.before, {}});
+    const bool same_client = change.cause == Cause::Renew || change.cause == Cause::Reboot;
+    if (was && (!is || (moved && !same_client))) events.push_back({ScriptAction::Del, *change.before, {}});
     if (!is) return events;
     if (!was || !events.empty()) {
         events.push_back({ScriptAction::Add, *change.after, {}});
@@ -128,7 +128,8 @@ std::vector<ScriptEvent> script_events(const AppliedChange& change) {
     const bool renamed = change.before->name != change.after->name;
     if (renamed && !change.before->name.empty())
         events.push_back({ScriptAction::Old, *change.after, change.before->name});
-    if (renamed || moved) events.push_back({ScriptAction::Old, *change.after, {}});
+    // What the client tells about itself may be new when it begins anew; dnsmasq says so as well.
+    if (renamed || moved || change.cause == Cause::Reboot) events.push_back({ScriptAction::Old, *change.after, {}});
     return events;
 }
 

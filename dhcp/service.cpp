@@ -87,7 +87,11 @@ void Service::Parts::drop(const ReceivedFrame& frame, std::string_view why) {
 }
 
 void Service::Parts::carry_out(const Message& message, const Context& context, Decision decision) {
-    for (const auto& warning : decision.warnings) reporter.warn(warning);
+    for (Warning& warning : decision.warnings) {
+        // The protocol knows that the disk refuses, and we know why.
+        if (warning.kind == Warning::Kind::StorageBroken) warning.text += ": " + storage.error().what;
+        reporter.warn(warning);
+    }
     if (!apply(decision.changes)) {
         ++counters.silent;
         if (reporter.allows_trouble()) logger.warn("the lease table is full; a client was not answered");

@@ -126,8 +126,10 @@ void add_arp_table(Script& script, const Policy& policy, const std::string& tabl
     script.base_chain("vm_arp_in", "filter hook input priority -350", "what the host believes about guests",
                       {"iifname \"" + segment.interface + "\" goto vm_arp"});
     auto rules = arp_guard(segment, arp);
-    // Also before the probes: who has 192.168.1.5 (an address of the host elsewhere)?
-    rules.insert(rules.begin(), "arp daddr ip != " + to_string(segment.address.network()) + " goto " + chain_of(arp));
+    // Also before the probes: who has 192.168.1.5 (an address of the host elsewhere)? Answers to our own probes are for
+    // 0.0.0.0.
+    rules.insert(rules.begin(),
+                 "arp daddr ip != { 0.0.0.0, " + to_string(segment.address.network()) + " } goto " + chain_of(arp));
     script.chain("vm_arp",
                  "nobody speaks for our address or for another guest's, or asks for other addresses of the host",
                  rules);

@@ -320,6 +320,10 @@ dhcp::ServerConfig dhcp_config(const conf::Config& config, const Segment& segmen
         out.range = {config.dhcp.range->first, config.dhcp.range->last};
     else
         out.range = {Ipv4{segment.address.first().value + 1}, Ipv4{segment.address.last().value - 1}};
+    // Ours at an edge is left out, as everybody does who writes the range by hand: the address that a guest's MAC
+    // stands for depends on where it begins, and dnsmasq would give the same.
+    if (!config.dhcp.range && out.range.first == segment.address.address) out.range.first.value++;
+    if (!config.dhcp.range && out.range.last == segment.address.address) out.range.last.value--;
     out.lease_time = config.dhcp.lease_time;
     out.renew_time = config.dhcp.renew_time;
     out.rebind_time = config.dhcp.rebind_time;

@@ -64,10 +64,10 @@ check "and the script hears that the old lease went" wait_until 5 grep -q '^del 
 
 step "SIGHUP reads the hosts file again and tells the script of every lease"
 : >"$LAB/events"
-echo "525400000003,192.168.100.201" >>"$state/hostsfile" # dnsmasq would take it for a host name
+echo "525400000003,192.168.100.201" >>"$state/hostsfile" # dnsmasq would take it for a lease time
 kill -HUP "$VMROUTER_PID"
 check "the script hears of all" wait_until 5 eval '[ "$(grep -c "^old " "$LAB/events")" -ge 10 ]'
-check "a line that would be misread is an error with its place" log_has "hostsfile:2: \"525400000003\" would be a host name"
+check "a line that would be misread is an error with its place" log_has "hostsfile:2: \"525400000003\" would be a lease time, not a hardware address"
 check "that costs no other line" log_has '1 reservation$'
 
 step "a lease is given back"
@@ -92,6 +92,7 @@ guest_add late
 background late udhcpc udhcpc -f -i eth0 -t 30 -T 1 -p /run/udhcpc.pid -F late
 sleep 1.5
 check "a new one is refused" guest_has_none late
+check "with the reason" log_has "$(guest_mac late).* gets no address: leases cannot be written to the disk: .*No space left"
 rm "$state/ballast"
 check "until there is room again" wait_until 20 guest_has_address late
 check "and that is said" log_has 'can be written again'
@@ -104,6 +105,7 @@ guest_add wants
 in_node wants udhcpc -q -n -i eth0 -t 4 -T 1 -r "$taken" -F wants >"$LAB/wants.log" 2>&1 || fail "it gets some address"
 expect_match "the guest that wanted it gets another" '^192\.168\.100\.' "$(guest_address wants | grep -vx "$taken")"
 check "and the squatter is named" log_has "$taken is in use by $(guest_mac squatter)"
+check "its answer to our question is no blocked attempt" eval "! log_has \"BLOCK arp .* from $taken\""
 
 step "another DHCP server behind a port"
 guest_add rogue

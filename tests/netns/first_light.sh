@@ -94,9 +94,8 @@ first_light() {
         guest_add "g$number"
         client_walk "g$number" "$client"
     done
-    expect_equal "g1: the leases line is dnsmasq's, but for the time and the address that it chose" \
-        "$(awk '{ $2 = "ADDRESS"; print }' <<<"$LAB_DNSMASQ_LEASE")" \
-        "$(lease_of g1 | cut -d' ' -f2- | awk '{ $2 = "ADDRESS"; print }')"
+    expect_equal "g1: the leases line is dnsmasq's, the address that it chooses included" "$LAB_DNSMASQ_LEASE" \
+        "$(lease_of g1 | cut -d' ' -f2-)"
 
     step "names and the internet"
     expect_match "a large answer is truncated over UDP" 'flags: [a-z ]*tc' \

@@ -152,10 +152,17 @@ TEST_CASE("The DHCP range is the subnet without its first and last address unles
     Segment segment;
     segment.address = *Cidr::parse("10.7.0.1/29");
     auto dhcp = dhcp_config(config, segment, {});
-    CHECK(dhcp.range.first == Ipv4(10, 7, 0, 1));
+    CHECK(dhcp.range.first == Ipv4(10, 7, 0, 2));
     CHECK(dhcp.range.last == Ipv4(10, 7, 0, 6));
     CHECK(dhcp.dns_servers == std::vector<Ipv4>{Ipv4(10, 7, 0, 1)});
     config.dns.enabled = false;
+    segment.address = *Cidr::parse("192.168.100.1/24");  // dnsmasq's hash counts from the first address of the range
+    CHECK(dhcp_config(config, segment, {}).range.first == Ipv4(192, 168, 100, 2));
+    CHECK(dhcp_config(config, segment, {}).range.last == Ipv4(192, 168, 100, 254));
+    segment.address = *Cidr::parse("192.168.100.254/24");
+    CHECK(dhcp_config(config, segment, {}).range.first == Ipv4(192, 168, 100, 1));
+    CHECK(dhcp_config(config, segment, {}).range.last == Ipv4(192, 168, 100, 253));
+    segment.address = *Cidr::parse("10.7.0.2/29");
     config.dhcp.range = {Ipv4(10, 7, 0, 4), Ipv4(10, 7, 0, 5)};
     dhcp = dhcp_config(config, segment, {});
     CHECK(dhcp.range.first == Ipv4(10, 7, 0, 4));

@@ -107,6 +107,9 @@ TEST_CASE("What dnsmasq misreads in silence is an error that says what to write"
           "hostsfile:1: \"52-54-00-ee-00-09\" would be a host name, not a hardware address\n"
           "  hint: write it with colons: 52:54:00:ee:00:09");
     CHECK(has(problem("525400ee0008,192.168.100.10"), "write it with colons: 52:54:00:ee:00:08"));
+    CHECK(problem("525400000003,192.168.100.10") ==
+          "hostsfile:1: \"525400000003\" would be a lease time, not a hardware address\n"
+          "  hint: write it with colons: 52:54:00:00:00:03");
     CHECK(has(problem("5254.00ee.0008,192.168.100.10"), "write it with colons: 52:54:00:ee:00:08"));
     CHECK(has(problem("52:54:00:00:00:01,192.168.77.500"), "\"192.168.77.500\" is not an IPv4 address"));
     CHECK(has(problem("52:54:00:00:00:01,192.168.100.010"), "is not an IPv4 address"));

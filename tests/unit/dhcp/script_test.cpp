@@ -145,6 +145,7 @@ TEST_CASE("The script hears of new and renamed and ended leases and not of renew
     Lease new_class = lease("vmA");
     new_class.supplied.vendor_class = "udhcp 1.35.0";
     CHECK(actions(change(Cause::Renew, lease("vmA"), new_class)) == "");
+    CHECK(actions(change(Cause::Reboot, lease("vmA"), new_class)) == "old:vmA ");
 }
 
 TEST_CASE("Scripts run one at a time and what waits is merged") {
