@@ -76,7 +76,10 @@ guest_renew g1
 guest_add late
 guest_dhcp late udhcpc
 expect_equal "a known guest keeps its address meanwhile" "$address" "$(guest_address g1)"
-offer_gone() { in_node attacker python3 -I "$LAB/repo/tests/netns/dhcp_client.py" eth0 burst 1 900 | grep -q '^ok every one'; }
+offer_gone() {
+    in_node attacker python3 -I "$LAB/repo/tests/netns/dhcp_client.py" eth0 burst 1 900 >"$LAB/offer.log"
+    grep -q '^ok every one' "$LAB/offer.log"
+}
 if offer_gone; then fail "nobody else is served through its port at first"; else ok "nobody else is served through its port at first"; fi
 check "when its offers have expired, even its port is served again" wait_until 30 offer_gone
 
