@@ -15,7 +15,8 @@ Result<FileDescriptor> open_netfilter_socket(std::size_t buffer) {
     FileDescriptor fd(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_NETFILTER));
     if (!fd) {
         return Failure{system_error("no netlink socket for netfilter", errno, {},
-                                    "the kernel needs CONFIG_NETFILTER_NETLINK (module nfnetlink)")};
+                                    "the kernel needs nftables: CONFIG_NETFILTER_NETLINK and CONFIG_NF_TABLES (modules "
+                                    "nfnetlink and nf_tables)")};
     }
     const int size = static_cast<int>(buffer);
     if (::setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof size) != 0)

@@ -15,6 +15,7 @@
 #include "src/base/log.hpp"
 #include "src/dns_setup.hpp"
 #include "src/link/bridge.hpp"
+#include "src/link/monitor.hpp"
 #include "src/notify.hpp"
 #include "src/privileged.hpp"
 #include "src/router.hpp"
@@ -96,7 +97,7 @@ asio::awaitable<void> serve(asio::signal_set& signals, Router& router, Notifier&
             notifier.stopping("leaving the machine as it was found");
             break;
         }
-        [[maybe_unused]] const auto done = router.reload_requested();  // it has logged what was wrong
+        [[maybe_unused]] const auto done = co_await router.reload_requested();  // it has logged what was wrong
     }
     co_await router.stop();
 }
@@ -111,39 +112,94 @@ asio::awaitable<void> feed_watchdog(Notifier& notifier) {
     }
 }
 
+/// How the wait for an interface ended.
+enum class Waited { There, Stopped, Reload };
+
+asio::awaitable<void> until_there(link::Monitor& monitor, Privileged& privileged, const std::string& name) {
+    for (;;) {
+        const auto facts = privileged.facts("");
+        if (!facts) logger.error("WAIT {}", to_string(facts.error()));
+        if (facts && facts->find(name) != nullptr) co_return;
+        co_await monitor.next();
+    }
+}
+
+/// Nothing on the machine is changed until the interface is there; the kernel tells when.
+Result<Waited> wait_for_interface(asio::io_context& io, asio::signal_set& signals, Privileged& privileged,
+                                  const std::string& name) {
+    auto events = privileged.open_link_events();
+    if (!events) return Failure{std::move(events).error()};
+    link::Monitor monitor(io, std::move(*events));
+    std::optional<Waited> waited;
+    signals.async_wait([&](asio::error_code cancelled, int signal) {
+        if (cancelled || waited) return;
+        waited = signal == SIGHUP ? Waited::Reload : Waited::Stopped;
+        io.stop();
+    });
+    asio::co_spawn(io, until_there(monitor, privileged, name), [&](std::exception_ptr failed) {
+        if (failed || waited) return;
+        waited = Waited::There;
+        io.stop();
+    });
+    io.restart();
+    io.run();
+    // What still waits must end before its monitor does.
+    asio::error_code ignored;
+    signals.cancel(ignored);
+    monitor.close();
+    io.restart();
+    io.run();
+    io.restart();
+    if (!waited) return Failure{Error{"cannot wait for " + name, "netlink", {}}};
+    return *waited;
+}
+
 /// The configuration anew; the old one stays in force when the new one is wrong.
-Result<void> reload(Router& router, const LoadConfig& load) {
+asio::awaitable<Result<void>> reload(Router& router, const LoadConfig& load) {
     auto loaded = load();
     if (!report(loaded)) {
         const auto& first = loaded.errors.front();
         logger.error("RELOAD the new configuration is wrong; the old one stays in force");
-        return Failure{Error{first.what, to_string(conf::Place{first.file, first.line, first.column}), first.hint}};
+        co_return Failure{Error{first.what, to_string(conf::Place{first.file, first.line, first.column}), first.hint}};
     }
     const auto level = to_level(loaded.config.log.level);
-    if (auto reloaded = router.reload(std::move(loaded)); !reloaded) {
+    auto reloaded = co_await router.reload(std::move(loaded));
+    if (!reloaded) {
         logger.error("RELOAD {}; the old configuration stays in force", to_string(reloaded.error()));
-        return reloaded;
+        co_return reloaded;
     }
     log::set_level(level);
     logger.info("RELOAD done");
-    return {};
+    co_return Result<void>{};
+}
+
+/// What a reload concerns beside the router.
+struct Service {
+    Router& router;
+    Notifier& notifier;
+    const LoadConfig& load;
+    conf::Network::OnExit& on_exit;
+};
+
+asio::awaitable<Result<void>> reload(Service& service) {
+    service.notifier.reloading(SystemClock{}.monotonic());
+    auto reloaded = co_await reload(service.router, service.load);
+    service.on_exit = service.router.config().network.on_exit;
+    service.notifier.ready(service.router.summary());
+    co_return reloaded;
 }
 
 /// Everything after bring_up(): serves until a signal, or until a module fails.
 int serve_until_stopped(asio::io_context& io, asio::signal_set& signals, Privileged& privileged, conf::Loaded loaded,
-                        Plan plan, PlanContext context, const LoadConfig& load) {
+                        Plan plan, PlanContext context, const LoadConfig& load, conf::Network::OnExit& on_exit) {
     const auto config = loaded.config;
     const auto announced = plan;
     Router router(io, privileged, std::move(loaded), std::move(plan), std::move(context));
     if (auto started = router.start(); !started) return fail(started.error());
     greet(announced, config);
     auto notifier = Notifier::from_environment();
-    router.reload_requested = [&] {
-        notifier.reloading(SystemClock{}.monotonic());
-        auto reloaded = reload(router, load);
-        notifier.ready(router.summary());
-        return reloaded;
-    };
+    Service service{router, notifier, load, on_exit};
+    router.reload_requested = [&service] { return reload(service); };
     if (notifier.connected()) router.summary_changed = [&] { notifier.status(router.summary()); };
     notifier.ready(router.summary());
     asio::co_spawn(io, feed_watchdog(notifier), [](std::exception_ptr exception) {
@@ -159,6 +215,70 @@ int serve_until_stopped(asio::io_context& io, asio::signal_set& signals, Privile
         return fail({std::string("internal error: ") + exception.what(), {}, "please report this as a bug"});
     }
     return 0;
+}
+
+/// From the plan to the end of service. The exit status.
+int run_instance(asio::io_context& io, asio::signal_set& signals, Privileged& privileged, conf::Loaded loaded,
+                 const LoadConfig& load, const Folders& folders) {
+    auto context = make_context(loaded.config, folders);
+    if (!context) return fail(context.error());
+    auto facts = privileged.facts(conf::segment_name(loaded.config));
+    if (!facts) return fail(facts.error());
+    std::vector<std::string> warnings;
+    auto uids = usermode_uids(loaded.config, loaded.places, warnings);
+    if (!uids) return fail(uids.error());
+    context->usermode_uids = std::move(*uids);
+    auto plan = make_plan(loaded.config, loaded.places, *facts, *context);
+    if (!plan) return fail(plan.error());
+    plan->warnings.insert(plan->warnings.end(), warnings.begin(), warnings.end());
+
+    if (auto up = privileged.bring_up(*plan); !up) return fail(up.error());
+    if (auto remembered = remember_address(loaded.config, *plan); !remembered)
+        logger.warn("STATE {}", to_string(remembered.error()));
+    auto on_exit = loaded.config.network.on_exit;
+    int status = serve_until_stopped(io, signals, privileged, std::move(loaded), std::move(*plan), std::move(*context),
+                                     load, on_exit);
+    const bool keep = on_exit == conf::Network::OnExit::Keep && status == 0;
+    for (const auto& error : privileged.tear_down(keep)) {
+        logger.error("UNDO {}", to_string(error));
+        status = 1;
+    }
+    if (status == 0) logger.info("STOPPED {}", keep ? "bridge and firewall stay up" : "the machine is as it was found");
+    return status;
+}
+
+/// Whether the configuration names an interface (not a bridge, which we would make) that does not exist.
+bool is_missing(Privileged& privileged, const conf::Config& config) {
+    if (!config.network.interface) return false;
+    const auto facts = privileged.facts("");
+    return facts && facts->find(*config.network.interface) == nullptr;
+}
+
+/// Returns when the segment can be served; false when a signal ended the wait. A configuration that is read again
+/// meanwhile takes the place of `loaded`.
+Result<bool> wait_for_segment(asio::io_context& io, asio::signal_set& signals, Privileged& privileged,
+                              conf::Loaded& loaded, const LoadConfig& load) {
+    auto notifier = Notifier::from_environment();
+    while (is_missing(privileged, loaded.config)) {
+        const auto& name = *loaded.config.network.interface;
+        logger.info("WAIT there is no interface {} yet; it is served as soon as it is there (Ctrl-C ends)", name);
+        notifier.ready("waiting for the interface " + name);  // a service manager must not take this for a failure
+        const auto waited = wait_for_interface(io, signals, privileged, name);
+        if (!waited) return Failure{waited.error()};
+        if (*waited == Waited::Stopped) {
+            notifier.stopping("nothing was changed");
+            logger.info("STOPPED nothing was changed");
+            return false;
+        }
+        if (*waited == Waited::Reload) {
+            auto fresh = load();
+            if (report(fresh))
+                loaded = std::move(fresh);
+            else
+                logger.error("RELOAD the new configuration is wrong; the old one stays in force");
+        }
+    }
+    return true;
 }
 
 }  // namespace
@@ -190,33 +310,18 @@ int run(const LoadConfig& load, const Folders& folders) {
     asio::io_context io(1);
     auto privileged = open_privileged(io.get_executor(), folders);
     if (!privileged) return fail(privileged.error());
-    auto context = make_context(loaded.config, folders);
-    if (!context) return fail(context.error());
-    auto facts = (*privileged)->facts(conf::segment_name(loaded.config));
-    if (!facts) return fail(facts.error());
-    std::vector<std::string> warnings;
-    auto uids = usermode_uids(loaded.config, loaded.places, warnings);
-    if (!uids) return fail(uids.error());
-    context->usermode_uids = std::move(*uids);
-    auto plan = make_plan(loaded.config, loaded.places, *facts, *context);
-    if (!plan) return fail(plan.error());
-    plan->warnings.insert(plan->warnings.end(), warnings.begin(), warnings.end());
-
     // From here on a signal is an event: one that arrives during start-up stops a router that is complete.
     asio::signal_set signals(io, SIGINT, SIGTERM, SIGHUP);
     std::signal(SIGPIPE, SIG_IGN);
-    if (auto up = (*privileged)->bring_up(*plan); !up) return fail(up.error());
-    if (auto remembered = remember_address(loaded.config, *plan); !remembered)
-        logger.warn("STATE {}", to_string(remembered.error()));
-    const bool keep = loaded.config.network.on_exit == conf::Network::OnExit::Keep;
-    int status =
-        serve_until_stopped(io, signals, **privileged, std::move(loaded), std::move(*plan), std::move(*context), load);
-    for (const auto& error : (*privileged)->tear_down(keep && status == 0)) {
-        logger.error("UNDO {}", to_string(error));
-        status = 1;
+    for (;;) {
+        auto there = wait_for_segment(io, signals, **privileged, loaded, load);
+        if (!there) return fail(there.error());
+        if (!*there) return 0;
+        const auto config = loaded.config;
+        const int status = run_instance(io, signals, **privileged, loaded, load, folders);
+        // An interface that went away while we started is waited for, like one that was not there.
+        if (status != 1 || !is_missing(**privileged, config)) return status;
     }
-    if (status == 0) logger.info("STOPPED {}", keep ? "bridge and firewall stay up" : "the machine is as it was found");
-    return status;
 }
 
 }  // namespace vmrouter

@@ -32,6 +32,10 @@ std::string sysctl_name(std::string path) {
     return path;
 }
 
+std::string prefix_of(const RemovedRoute6& route) {
+    return to_string(route.destination) + "/" + std::to_string(route.length);
+}
+
 std::string header_line() {
     return Json{{"vmrouter_changes", kFormat}, {"boot", boot_id()}}.dump() + "\n";
 }
@@ -102,6 +106,13 @@ Json json_of(const Change& change) {
                             {"length", c.length},
                             {"flags", c.flags}};
             },
+            [](const RemovedRoute6& c) {
+                return Json{{"change", "removed_route6"},
+                            {"link", c.link},
+                            {"destination", to_string(c.destination)},
+                            {"length", c.length},
+                            {"message", c.message}};
+            },
             [](const EnslavedPort& c) {
                 return Json{{"change", "enslaved_port"}, {"port", c.port}, {"bridge", c.bridge}};
             },
@@ -151,6 +162,10 @@ std::optional<Change> change_of(std::string_view kind, Members& r) {
     if (kind == "removed_address6") {
         return RemovedAddress6{r.text("link"), r.ipv6("address"), static_cast<std::uint8_t>(r.number("length")),
                                r.number("flags")};
+    }
+    if (kind == "removed_route6") {
+        return RemovedRoute6{r.text("link"), r.ipv6("destination"), static_cast<std::uint8_t>(r.number("length")),
+                             r.text("message")};
     }
     if (kind == "enslaved_port") return EnslavedPort{r.text("port"), r.text("bridge")};
     if (kind == "isolated_port") return IsolatedPort{r.text("port")};
@@ -209,6 +224,7 @@ std::string to_string(const Change& change) {
             },
             [](const AddedAddress& c) { return "added " + to_string(c.address) + " to " + c.link; },
             [](const RemovedAddress6& c) { return "removed " + to_string(c.address) + " from " + c.link; },
+            [](const RemovedRoute6& c) { return "removed the route to " + prefix_of(c) + " from " + c.link; },
             [](const EnslavedPort& c) { return "put " + c.port + " on " + c.bridge; },
             [](const IsolatedPort& c) { return "isolated port " + c.port; },
             [](const SetSysctl& c) { return "set " + sysctl_name(c.path) + " from " + c.before + " to " + c.ours; },
@@ -233,6 +249,7 @@ std::string describe_undo(const Change& change) {
             [](const SetMtu& c) { return "set the MTU of " + c.name + " to " + std::to_string(c.before); },
             [](const AddedAddress& c) { return "remove " + to_string(c.address) + " from " + c.link; },
             [](const RemovedAddress6& c) { return "add " + to_string(c.address) + " to " + c.link; },
+            [](const RemovedRoute6& c) { return "add the route to " + prefix_of(c) + " through " + c.link; },
             [](const EnslavedPort& c) { return "take " + c.port + " off " + c.bridge; },
             [](const IsolatedPort& c) { return "end the isolation of port " + c.port; },
             [](const SetSysctl& c) { return "set " + sysctl_name(c.path) + " to " + c.before; },
@@ -265,6 +282,7 @@ std::optional<Change> change_from_json(std::string_view line) {
 
 Result<Changes> Changes::open(std::string path) {
     Changes changes(std::move(path));
+    unlink((changes.path_ + ".new").c_str());  // of one that was killed while it wrote
     auto content = read_own_file(changes.path_, kSizeLimit);
     if (!content) return Failure{std::move(content).error()};
     if (!*content) return changes;

@@ -50,6 +50,15 @@ struct RemovedAddress6 {
     std::uint32_t flags = 0;  ///< link::Address6::flags
     friend bool operator==(const RemovedAddress6&, const RemovedAddress6&) = default;
 };
+/// An IPv6 route that somebody set through an interface; it goes with disable_ipv6, and is recorded before that and
+/// before the addresses, so that its gateway can be reached again when it is put back. Undo: added again.
+struct RemovedRoute6 {
+    std::string link;
+    Ipv6 destination;
+    std::uint8_t length = 0;
+    std::string message;  ///< link::Route6::message
+    friend bool operator==(const RemovedRoute6&, const RemovedRoute6&) = default;
+};
 /// Undo: taken off, if it is on this bridge.
 struct EnslavedPort {
     std::string port;
@@ -117,9 +126,9 @@ struct ToldProgram {
     friend bool operator==(const ToldProgram&, const ToldProgram&) = default;
 };
 
-using Change =
-    std::variant<CreatedLink, SetLinkUp, SetMtu, AddedAddress, RemovedAddress6, EnslavedPort, IsolatedPort, SetSysctl,
-                 AddedGuardRules, CreatedTable, InsertedRule, FilledChecksums, CreatedFile, CreatedFolder, ToldProgram>;
+using Change = std::variant<CreatedLink, SetLinkUp, SetMtu, AddedAddress, RemovedAddress6, RemovedRoute6, EnslavedPort,
+                            IsolatedPort, SetSysctl, AddedGuardRules, CreatedTable, InsertedRule, FilledChecksums,
+                            CreatedFile, CreatedFolder, ToldProgram>;
 
 /// "created the bridge virbr10", "set net.ipv4.conf.eth0.forwarding from 0 to 1": for logs and `plan`.
 std::string to_string(const Change& change);

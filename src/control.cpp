@@ -96,6 +96,12 @@ ControlServer::~ControlServer() {
     for (auto& client : state_->clients) state_->close(*client);
 }
 
+void ControlServer::stop_listening() {
+    asio::error_code ignored;
+    state_->stopped = true;
+    state_->acceptor.close(ignored);
+}
+
 bool ControlServer::has_followers() const {
     return std::any_of(state_->clients.begin(), state_->clients.end(),
                        [](const auto& client) { return client->follows; });
@@ -140,7 +146,7 @@ asio::awaitable<void> ControlServer::serve(std::shared_ptr<State> state, std::sh
             client->send(to_line(error_object({"the request is no JSON object with a command", {}, {}})));
             continue;
         }
-        auto answer = state->handler(request);
+        auto answer = co_await state->handler(request);
         client->send(
             to_line(answer ? json{{"ok", true}, {"result", std::move(*answer)}} : error_object(answer.error())));
         if (answer && request["command"] == "monitor") client->follows = true;

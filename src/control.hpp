@@ -19,8 +19,8 @@
 
 namespace vmrouter {
 
-/// Answers a request; what it returns is the `result`. Called on the event loop, must not block.
-using ControlHandler = std::function<Result<nlohmann::json>(const nlohmann::json& request)>;
+/// Answers a request; what it returns is the `result`. Called on the event loop; may wait, must not block.
+using ControlHandler = std::function<asio::awaitable<Result<nlohmann::json>>(nlohmann::json request)>;
 
 class ControlServer {
 public:
@@ -34,6 +34,8 @@ public:
     ControlServer(const ControlServer&) = delete;
     ControlServer& operator=(const ControlServer&) = delete;
 
+    /// Takes no new clients; those that are connected are served on.
+    void stop_listening();
     /// Whether anybody follows events; then publish() is worth calling.
     [[nodiscard]] bool has_followers() const;
     /// Sends an event to everybody who follows. One that does not read is disconnected.

@@ -32,6 +32,14 @@ struct HealthItem {
     std::string detail;
 };
 
+/// The segment's interface after restore_segment().
+struct SegmentState {
+    int index = 0;                    ///< the kernel's number; 0: it is not there, or cannot be served as it is
+    bool up = false;                  ///< administratively
+    std::vector<std::string> mended;  ///< in words
+    friend bool operator==(const SegmentState&, const SegmentState&) = default;
+};
+
 class Privileged {
 public:
     virtual ~Privileged() = default;
@@ -45,9 +53,18 @@ public:
     virtual Result<void> bring_up(const Plan& plan) = 0;
     /// Undoes every recorded change, newest first, and goes on after errors; `keep` leaves bridge and firewall up.
     virtual std::vector<Error> tear_down(bool keep) = 0;
+    /// A reload: goes over to `plan`, of the same segment, and touches only what differs: rules, options of the link,
+    /// settings, address, what other programs are told. After an error the machine is somewhere between the two; going
+    /// back to the plan before is one more change().
+    virtual Result<void> change(const Plan& plan) = 0;
     /// Goes over to a policy that differs in what the host's networks and guests look like now: set elements, guard
     /// rules, settings of new uplinks, and cuts the connections that are forbidden from now on.
     virtual Result<void> follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) = 0;
+    /// After events about the segment's interface, its address or its ports: a bridge of ours that was deleted, renamed
+    /// or set down is there again with the ports that were on it; an interface of others that was plugged in again has
+    /// our settings and our address; one that was renamed away has nothing of ours any more. Idempotent, and cheap when
+    /// there is nothing to do.
+    virtual Result<SegmentState> restore_segment() = 0;
     /// Puts back what somebody else removed: tables, guard rules, settings, the address, the pass rules in chains of
     /// others. What was mended, in words; empty when all was as it should be.
     virtual Result<std::vector<std::string>> repair() = 0;
@@ -64,8 +81,9 @@ public:
     /// Destinations that an allowed name resolved to are reachable for `ttl`.
     virtual Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) = 0;
     virtual Result<std::vector<firewall::Counter>> counters() = 0;
-    /// A port joined the bridge: isolates it (network.isolate_guests), and other programs leave it alone.
-    virtual Result<void> welcome_port(const std::string& port) = 0;
+    /// The bridge's ports may be others now: isolates them (network.isolate_guests), has other programs leave
+    /// `newcomers` alone, and remembers them all for a bridge that must be made anew.
+    virtual Result<void> welcome_ports(const std::vector<std::string>& newcomers) = 0;
     /// The segments of other instances that run now.
     virtual std::vector<std::string> other_segments() = 0;
 
@@ -78,9 +96,13 @@ public:
     /// A bound (TCP: listening) socket of the host for a published port.
     virtual Result<FileDescriptor> open_relay_socket(firewall::Protocol protocol, Ipv4 address, std::uint16_t port) = 0;
     virtual Result<FileDescriptor> open_control_socket(const std::string& path) = 0;
+    /// Removes what open_control_socket() made.
+    virtual Result<void> remove_control_socket(const std::string& path) = 0;
     /// Tells when other instances come and go, see SharedWatch.
     virtual Result<FileDescriptor> open_instance_events() = 0;
     virtual Result<FileDescriptor> open_link_events() = 0;
+    /// inotify of the kernel settings that we need: readable when somebody wrote one, see SettingsWatch.
+    virtual Result<FileDescriptor> open_settings_events() = 0;
     virtual Result<FileDescriptor> open_rules_events() = 0;
     /// The process id under which nftables knows our own changes.
     virtual Result<std::uint32_t> rules_process() = 0;

@@ -52,6 +52,8 @@ Result<void> Router::start() {
     auto facts = privileged_.facts(plan_.segment ? plan_.segment->name : "");
     if (!facts) return Failure{std::move(facts).error()};
     facts_ = std::move(*facts);
+    if (plan_.segment)
+        if (const auto* segment = facts_.find(plan_.segment->name)) segment_index_ = bound_index_ = segment->index;
 
     follow_resolver();
     if (plan_.segment) {
@@ -60,8 +62,13 @@ Result<void> Router::start() {
     }
     if (auto started = start_firewall(); !started) return started;
     follow_guests();
+    follow_ports({});
     spawn(watch_links());
     follow_resolved();
+    auto settings = privileged_.open_settings_events();
+    if (!settings) return Failure{std::move(settings).error()};
+    settings_ = std::make_unique<SettingsWatch>(io_, std::move(*settings));
+    spawn(watch_settings());
     auto watch = privileged_.open_instance_events();
     if (!watch) return Failure{std::move(watch).error()};
     instances_ = std::make_unique<SharedWatch>(io_, std::move(*watch));
@@ -73,6 +80,7 @@ Result<void> Router::start() {
 asio::awaitable<void> Router::stop() {
     stopping_ = true;
     control_.reset();
+    retired_control_.reset();
     forwards_.reset();
     if (dhcp_) co_await dhcp_->stop();
 }

@@ -7,9 +7,9 @@
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 #include <asio/steady_timer.hpp>
+#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -30,6 +30,7 @@
 #include "src/link/monitor.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
+#include "src/settings_watch.hpp"
 #include "src/shared_watch.hpp"
 
 namespace vmrouter {
@@ -51,10 +52,14 @@ public:
     /// Stops serving and writes what is left.
     asio::awaitable<void> stop();
     /// SIGHUP: hosts files and block lists are read again, and `loaded` takes the place of the configuration.
-    Result<void> reload(conf::Loaded loaded);
+    /// Everything that differs is changed, and nothing else; after an error all is as it was before.
+    asio::awaitable<Result<void>> reload(conf::Loaded loaded);
 
     /// Asked through the control socket to read the configuration again; set by whoever can.
-    std::function<Result<void>()> reload_requested;
+    std::function<asio::awaitable<Result<void>>()> reload_requested;
+
+    /// The configuration in force.
+    [[nodiscard]] const conf::Config& config() const { return loaded_.config; }
 
     /// One line about what is served, for whoever runs us: "virbr10 192.168.100.1/24: 3 guests, uplink eth0".
     [[nodiscard]] std::string summary() const;
@@ -83,6 +88,7 @@ private:
 
     // router/firewall.cpp
     Result<void> start_firewall();
+    Result<void> start_blocked_log();
     [[nodiscard]] firewall::Policy policy_now(const link::HostFacts& facts) const;
     void follow_guests();
     asio::awaitable<void> watch_instances();
@@ -93,8 +99,23 @@ private:
     void follow_host();
     asio::awaitable<void> watch_links();
 
+    // router/segment.cpp
+    void follow_segment();
+    void follow_segment_later();
+    Result<void> open_segment_sockets();
+    void follow_ports(const std::vector<link::LinkEvent>& events);
+    asio::awaitable<void> watch_settings();
+
+    // router/reload.cpp
+    asio::awaitable<Result<void>> switch_to(conf::Loaded loaded, std::optional<Plan> plan);
+    asio::awaitable<Result<void>> reload_dhcp(const Plan& before);
+    Result<void> reload_dns(const Plan& before);
+    Result<void> reload_blocked_log();
+    Result<void> reload_control(const std::string& before);
+
     // router/control.cpp
     Result<void> start_control();
+    asio::awaitable<Result<nlohmann::json>> handle(nlohmann::json request);
     Result<nlohmann::json> answer(const nlohmann::json& request);
     [[nodiscard]] nlohmann::json status();
 
@@ -129,12 +150,21 @@ private:
     firewall::Tallies tallies_;
     TokenBucket blocked_lines_{2, 20};
     TokenBucket overlap_lines_{0.01, 1};
-    std::set<int> known_ports_;
+    TokenBucket segment_mends_{1, 10};
+    std::map<int, std::string> known_ports_;  ///< of the bridge, by number
+    int segment_index_ = 0;                   ///< of the interface that is served; 0: it is not there
+    int bound_index_ = 0;                     ///< of the interface that the sockets are bound to
+    bool segment_up_ = true;
+    std::string segment_trouble_;  ///< why it cannot be served, as last logged
+    bool segment_retry_ = false;   ///< a timer runs
+    bool segment_held_ = false;    ///< nothing is put back until it has run
     bool repairing_ = false;
     bool told_resolved_ = false;
+    bool reloading_ = false;
     bool stopping_ = false;
 
     std::unique_ptr<link::Monitor> links_;
+    std::unique_ptr<SettingsWatch> settings_;
     std::unique_ptr<SharedWatch> instances_;
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
@@ -146,6 +176,10 @@ private:
     std::unique_ptr<dns::FilesWatcher> resolved_;  ///< until systemd-resolved runs
     std::unique_ptr<Forwards> forwards_;
     std::unique_ptr<ControlServer> control_;
+
+    // What a reload has replaced: its last coroutine ends with the next turn of the loop, long before the next reload.
+    std::unique_ptr<firewall::BlockedLog> retired_blocked_log_;
+    std::unique_ptr<ControlServer> retired_control_;
 };
 
 }  // namespace vmrouter

@@ -275,6 +275,17 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     return save(*content);
 }
 
+Result<void> Shared::forget_sysctl(const std::string& path) {
+    const auto lock = lock_folder(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    const auto entry = content->find_sysctl(path);
+    if (entry == content->sysctls.end()) return {};
+    content->sysctls.erase(entry);
+    return save(*content);
+}
+
 Result<void> Shared::release_interface(Changes& changes, std::string_view interface) {
     std::vector<SetSysctl> recorded;
     for (const Change& change : changes.all()) {
@@ -303,6 +314,7 @@ Result<void> Shared::leave() {
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
+    unlink((folder_ + "/shared.new").c_str());  // of somebody who was killed while he wrote: we hold the lock
     std::erase_if(content->instances, [&](const Content::Instance& instance) { return instance.name == instance_; });
     for (auto& thing : content->things) std::erase(thing.users, instance_);
     std::erase_if(content->things, [](const Content::Thing& thing) { return thing.users.empty(); });

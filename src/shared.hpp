@@ -59,6 +59,9 @@ public:
     /// the first instance and is 1 now: somebody else counts on it.
     Result<void> release_sysctl(const SetSysctl& change);
 
+    /// The setting went with its interface: nothing is written, and what it was before is forgotten.
+    Result<void> forget_sysctl(const std::string& path);
+
     /// As release_sysctl(), for all that `changes` has recorded of one interface (an uplink that is none any more),
     /// which then is forgotten.
     Result<void> release_interface(Changes& changes, std::string_view interface);

@@ -8,6 +8,7 @@
 #include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
 #include "src/link/host.hpp"
+#include "src/link/route6.hpp"
 #include "src/link/rule.hpp"
 
 namespace vmrouter {
@@ -101,6 +102,9 @@ Result<void> KernelUndoer::undo(const Change& change) {
         Result<void> operator()(const SetMtu& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const AddedAddress& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const RemovedAddress6& c) { return vmrouter::undo(self.netlink_, c); }
+        Result<void> operator()(const RemovedRoute6& c) {
+            return link::add_route6(self.netlink_, c.link, {c.destination, c.length, c.message});
+        }
         Result<void> operator()(const EnslavedPort& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const IsolatedPort& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const SetSysctl& c) { return self.shared_.release_sysctl(c); }

@@ -1,21 +1,27 @@
 #include "src/commands/down.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <ostream>
 #include <vector>
 
 #include "src/commands/instance.hpp"
+#include "src/instance_lock.hpp"
 #include "src/privileged.hpp"
 
 namespace vmrouter {
 namespace {
 
-/// The instances whose record of changes is still there.
+/// The instances whose record of changes is still there, and those that were killed before they wrote one.
 std::vector<std::string> left_behind(const Folders& folders) {
     std::vector<std::string> names;
     std::error_code failed;
     for (const auto& entry : std::filesystem::directory_iterator(folders.run, failed))
-        if (entry.path().extension() == ".changes") names.push_back(entry.path().stem());
+        if (entry.path().extension() == ".changes" ||
+            (entry.path().extension() == ".lock" && !running_instance(folders.run, entry.path().stem().string())))
+            names.push_back(entry.path().stem());
+    std::sort(names.begin(), names.end());
+    names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
 }
 

@@ -151,6 +151,51 @@ Result<void> set_mtu(Netlink& netlink, std::string_view name, std::uint32_t mtu)
     return netlink.request(std::move(message), "cannot set the MTU to " + std::to_string(mtu), name);
 }
 
+Result<BridgeState> read_bridge_options(Netlink& netlink, std::string_view name) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return Failure{no_such_link(name)};
+    BridgeState state;
+    const int code = netlink.query(
+        [&] {
+            auto message = make_message(RTM_GETLINK, 0);
+            ifinfomsg header{};
+            header.ifi_index = index;
+            put_header(*message, header);
+            return message;
+        },
+        [&](const nlmsghdr& message) {
+            const auto link = Attributes<IFLA_MAX>::of_message(message, sizeof(ifinfomsg));
+            const auto info = Attributes<IFLA_INFO_MAX>::nested(link.find(IFLA_LINKINFO));
+            const auto bridge = Attributes<IFLA_BR_MAX>::nested(info.find(IFLA_INFO_DATA));
+            state.stp = bridge.get<std::uint32_t>(IFLA_BR_STP_STATE).value_or(0) != 0;
+            state.snooping = bridge.get<std::uint8_t>(IFLA_BR_MCAST_SNOOPING).value_or(0) != 0;
+            state.querier = bridge.get<std::uint8_t>(IFLA_BR_MCAST_QUERIER).value_or(0) != 0;
+        },
+        [&] { state = {}; });
+    if (code < 0) return Failure{netlink_error("cannot read the bridge's options", code, name)};
+    return state;
+}
+
+Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return Failure{no_such_link(name)};
+    const auto option = [&](int type, std::uint32_t value) {
+        auto message = change_message(index);
+        nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
+        nla_put_string(message.get(), IFLA_INFO_KIND, "bridge");
+        nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
+        nla_put_u32(message.get(), type, value);
+        nla_nest_end(message.get(), data);
+        nla_nest_end(message.get(), info);
+        return netlink.request(std::move(message), "cannot set the bridge's spanning tree", name);
+    };
+    // With spanning tree the kernel refuses a shorter delay, so the delay comes first, or last.
+    if (stp)
+        if (auto done = option(IFLA_BR_FORWARD_DELAY, kShortestStpDelay); !done) return done;
+    if (auto done = option(IFLA_BR_STP_STATE, stp ? 1 : 0); !done) return done;
+    return stp ? Result<void>{} : option(IFLA_BR_FORWARD_DELAY, 0);
+}
+
 Result<std::vector<Port>> ports(Netlink& netlink, std::string_view bridge) {
     std::vector<Port> result;
     const int index = netlink.index_of(bridge);

@@ -47,6 +47,18 @@ Result<void> set_up(Netlink& netlink, std::string_view name);
 Result<void> set_down(Netlink& netlink, std::string_view name);
 Result<void> set_mtu(Netlink& netlink, std::string_view name, std::uint32_t mtu);
 
+/// What create_bridge() set, read back.
+struct BridgeState {
+    bool stp = false;
+    bool snooping = false;
+    bool querier = false;
+    friend bool operator==(const BridgeState&, const BridgeState&) = default;
+};
+Result<BridgeState> read_bridge_options(Netlink& netlink, std::string_view name);
+
+/// Spanning tree of a bridge of ours, with the forward delay that create_bridge() gives it.
+Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp);
+
 struct Port {
     int index = 0;
     std::string name;

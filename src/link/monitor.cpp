@@ -128,6 +128,11 @@ Monitor::Monitor(asio::io_context& io, FileDescriptor socket) : impl_(std::make_
 
 Monitor::~Monitor() = default;
 
+void Monitor::close() {
+    asio::error_code ignored;
+    impl_->socket.close(ignored);
+}
+
 Events Monitor::drain() {
     Events events;
     for (int i = 0; i < kMessagesPerBatch; ++i) {

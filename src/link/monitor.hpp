@@ -49,6 +49,9 @@ public:
     /// Waits for the next batch. Fails with asio::system_error only when cancelled or when the socket is broken.
     asio::awaitable<Events> next();
 
+    /// Ends the wait of next().
+    void close();
+
     /// What is waiting now, without waiting for it.
     Events drain();
 

@@ -5,6 +5,7 @@
 #include "firewall/checksum_fill.hpp"
 #include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
+#include "src/link/route6.hpp"
 #include "src/link/rule.hpp"
 #include "src/privileged/undo.hpp"
 #include "src/resolved.hpp"
@@ -43,6 +44,7 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
 
     const auto taken_over = changes_->all().size();
     auto made = make(plan);
+    segment_served_ = made.has_value();
     if (made) return made;
     background_.finish(std::chrono::seconds(10));
     MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
@@ -61,8 +63,14 @@ Result<void> LocalPrivileged::make(const Plan& plan) {
                         tell_managers({});  // before the address: a manager that does not know it would take it away
                         return make_address();
                     },
-                    [&] { return attach_remembered_ports(); }, [&] { return make_checksums(); },
-                    [&] { return tell_host_resolver(); }, [&] { return make_forwarding(plan.forwarding); },
+                    [&] { return make_up(); },
+                    [&]() -> Result<void> {
+                        auto state = load_state(plan_.state_folder);
+                        if (!state || state->boot != boot_id()) return {};
+                        return attach_ports(state->ports);
+                    },
+                    [&] { return make_checksums(); }, [&] { return tell_host_resolver(); },
+                    [&] { return make_forwarding(plan.forwarding); },
                     [&]() -> Result<void> {
                         auto cut = firewall::cut_forbidden(plan_.policy);
                         if (!cut) return Failure{std::move(cut).error()};
@@ -131,11 +139,18 @@ void LocalPrivileged::tell_managers(const std::string& newcomer) {
     for (const auto& error : managers.obstacles(plan_.segment->name)) host_logger.warn("MANAGER {}", to_string(error));
 }
 
-/// disable_ipv6 takes the interface's IPv6 addresses away; those that do not come back by themselves are recorded.
+/// disable_ipv6 takes the interface's IPv6 addresses and routes away; those that do not come back by themselves are
+/// recorded.
 Result<void> LocalPrivileged::record_ipv6(const std::string& name) {
     auto facts = link::read_host_facts(netlink_, name);
     if (!facts) return Failure{std::move(facts).error()};
     const auto* link = facts->find(name);
+    auto routes = link::read_set_routes6(netlink_, name);
+    if (!routes) return Failure{std::move(routes).error()};
+    for (const auto& one : *routes) {
+        const RemovedRoute6 change{name, one.destination, one.length, one.message};
+        if (auto recorded = changes_->record(change); !recorded) return recorded;
+    }
     for (const auto& one : facts->addresses6) {
         // Those of a router advertisement come back with the next one.
         if (link == nullptr || one.link != link->index || !one.permanent) continue;
@@ -162,7 +177,18 @@ Result<void> LocalPrivileged::make_address() {
         if (auto recorded = changes_->record(AddedAddress{segment.name, segment.address}); !recorded) return recorded;
         if (auto added = link::add_address(netlink_, segment.name, segment.address); !added) return added;
     }
-    if (present->up()) return {};
+    segment_index_ = present->index;
+    return {};
+}
+
+Result<void> LocalPrivileged::make_up() {
+    if (!plan_.segment) return {};
+    const auto& segment = *plan_.segment;
+    auto links = link::read_links(netlink_);
+    if (!links) return Failure{std::move(links).error()};
+    const bool is_up = std::any_of(links->begin(), links->end(),
+                                   [&](const auto& one) { return one.name == segment.name && one.up(); });
+    if (is_up) return {};
     if (segment.exists)
         if (auto recorded = changes_->record(SetLinkUp{segment.name}); !recorded) return recorded;
     return link::set_up(netlink_, segment.name);

@@ -57,7 +57,7 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
     for (const auto& setting : settings) {
         const auto value = sysctls_.read(setting.path);
         if (!value || *value == setting.value) continue;
-        if (auto written = sysctls_.write(setting.path, setting.value); !written)
+        if (auto written = shared_->need_sysctl(*changes_, setting); !written)
             return Failure{std::move(written).error()};
         mended.push_back(setting.path);
     }

@@ -1,8 +1,8 @@
 #pragma once
 
 // The privileged half in the program's own process. One class; its functions by subject: bring_up.cpp (plan to
-// machine), foreign.cpp (other firewalls), tear_down.cpp (and back), follow.cpp (what changes while we run), ports.cpp,
-// health.cpp, sockets.cpp.
+// machine), foreign.cpp (other firewalls), tear_down.cpp (and back), change.cpp (a reload), segment.cpp (an interface
+// that comes and goes), follow.cpp (networks, guests and rules that change), ports.cpp, health.cpp, sockets.cpp.
 
 #include <optional>
 #include <set>
@@ -23,8 +23,10 @@
 #include "src/managers/background.hpp"
 #include "src/managers/managers.hpp"
 #include "src/privileged.hpp"
+#include "src/settings_watch.hpp"
 #include "src/shared.hpp"
 #include "src/shared_watch.hpp"
+#include "src/state.hpp"
 
 namespace vmrouter {
 
@@ -48,7 +50,9 @@ public:
     }
     Result<void> bring_up(const Plan& plan) override;
     std::vector<Error> tear_down(bool keep) override;
+    Result<void> change(const Plan& plan) override;
     Result<void> follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) override;
+    Result<SegmentState> restore_segment() override;
     Result<std::vector<std::string>> repair() override;
     Result<void> tell_host_resolver() override;
     std::vector<HealthItem> health() override;
@@ -63,7 +67,7 @@ public:
         return live_.admit(addresses, ttl, now);
     }
     Result<std::vector<firewall::Counter>> counters() override { return live_.counters(); }
-    Result<void> welcome_port(const std::string& port) override;
+    Result<void> welcome_ports(const std::vector<std::string>& newcomers) override;
     std::vector<std::string> other_segments() override;
 
     Result<dhcp::Sockets> open_dhcp_sockets() override;
@@ -77,8 +81,10 @@ public:
         if (auto recorded = changes_->record(CreatedFile{path}); !recorded) return Failure{std::move(recorded).error()};
         return vmrouter::open_control_socket(path);
     }
+    Result<void> remove_control_socket(const std::string& path) override;
     Result<FileDescriptor> open_instance_events() override { return open_shared_watch(folders_.run); }
     Result<FileDescriptor> open_link_events() override { return link::open_event_socket(); }
+    Result<FileDescriptor> open_settings_events() override;
     Result<FileDescriptor> open_rules_events() override { return firewall::open_rules_monitor(); }
     Result<std::uint32_t> rules_process() override { return firewall::own_process(nft_); }
     Result<FileDescriptor> open_blocked_log(std::uint16_t group) override { return firewall::open_blocked_log(group); }
@@ -88,6 +94,10 @@ public:
 
 private:
     Result<void> make(const Plan& plan);
+    void add_table_health(std::vector<HealthItem>& items);
+    void add_link_health(std::vector<HealthItem>& items, const link::HostFacts& facts);
+    void add_pass_health(std::vector<HealthItem>& items);
+    void add_service_health(std::vector<HealthItem>& items);
     Result<void> join();
     Result<void> make_tables();
     Result<void> make_link();
@@ -95,6 +105,7 @@ private:
     Result<void> isolate(const std::string& port);
     void tell_managers(const std::string& newcomer);
     Result<void> make_address();
+    Result<void> make_up();
     Result<void> make_guard(const std::vector<Cidr>& prefixes);
     Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
     Result<void> make_passes();
@@ -103,8 +114,23 @@ private:
     void warn_once(const std::string& line);
     Result<void> make_checksums();
     Result<void> repair_checksums();
-    Result<void> attach_remembered_ports();
+    Result<void> attach_ports(const std::vector<RememberedPort>& ports);
     void remember_ports();
+    Result<void> change_mark(std::uint32_t before);
+    Result<void> change_link(const Segment& before);
+    Result<void> change_settings(const std::vector<link::Sysctl>& before);
+    Result<void> change_address(const Cidr& before);
+    Result<void> change_services(const Plan& before);
+    Result<void> change_forwarding(const Plan& before);
+    Result<void> release_setting(const std::string& path);
+    Result<void> cut_forbidden();
+    /// Undoes the recorded changes for which `is_wanted` is true, newest first, and forgets them.
+    Result<void> undo_recorded(const std::function<bool(const Change&)>& is_wanted);
+    [[nodiscard]] bool owns_bridge() const;
+    Result<void> leave_renamed(const std::vector<link::Link>& links);
+    Result<void> forget_link();
+    Result<void> serve_anew(SegmentState& state);
+    void watch_settings();
 
     asio::any_io_executor executor_;
     Folders folders_;
@@ -117,6 +143,10 @@ private:
     std::optional<InstanceLock> lock_;
     std::optional<Shared> shared_;
     std::optional<Changes> changes_;
+    int segment_index_ = 0;              ///< of the interface that the recorded changes are about
+    bool segment_served_ = false;        ///< it has all of them
+    std::vector<RememberedPort> ports_;  ///< of the bridge, as last seen
+    std::optional<SettingsWatcher> settings_;
     managers::SystemRunner runner_;
     managers::Background background_{executor_};
     std::set<std::string> said_;

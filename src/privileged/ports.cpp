@@ -11,29 +11,38 @@ Result<void> LocalPrivileged::isolate(const std::string& port) {
     return link::set_isolated(netlink_, port, true);
 }
 
-/// A port that joined the bridge while we run. A manager with a file for every link has seen it before it was told, and
-/// may have taken it off again.
-Result<void> LocalPrivileged::welcome_port(const std::string& port) {
-    tell_managers(port);
-    const auto links = link::read_links(netlink_);
-    const bool is_free = links && std::any_of(links->begin(), links->end(), [&port](const link::Link& one) {
-                             return one.name == port && one.master == 0;
-                         });
-    if (is_free && plan_.segment) {
+Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newcomers) {
+    if (!plan_.segment || !plan_.segment->is_bridge) return {};
+    for (const auto& port : newcomers) {
+        tell_managers(port);
+        // A manager with a file for every link has seen it before it was told, and may have taken it off again.
+        const auto links = link::read_links(netlink_);
+        const bool is_free = links && std::any_of(links->begin(), links->end(), [&port](const link::Link& one) {
+                                 return one.name == port && one.master == 0;
+                             });
+        if (!is_free) continue;
         if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done) return done;
         host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
     }
-    return plan_.segment && plan_.segment->isolate_guests ? isolate(port) : Result<void>{};
+    auto ports = link::ports(netlink_, plan_.segment->name);
+    if (!ports) return Failure{std::move(ports).error()};
+    ports_.clear();
+    for (const auto& port : *ports) {
+        ports_.push_back({port.name, port.index});
+        if (!plan_.segment->isolate_guests || port.isolated) continue;
+        if (auto done = isolate(port.name); !done) return done;
+    }
+    return {};
+}
 }
 
-/// Guests' ports that were on our bridge when it went, so that a restart does not cut guests off.
-Result<void> LocalPrivileged::attach_remembered_ports() {
+/// Puts guests' ports that were on our bridge onto it again, so that neither a restart nor a deleted bridge cuts guests
+/// off: those that are still the same device and that nobody else has taken.
+Result<void> LocalPrivileged::attach_ports(const std::vector<RememberedPort>& ports) {
     if (!plan_.segment || !plan_.segment->is_bridge) return {};
-    auto state = load_state(plan_.state_folder);
-    if (!state || state->boot != boot_id()) return {};
     auto links = link::read_links(netlink_);
     if (!links) return Failure{std::move(links).error()};
-    for (const auto& port : state->ports) {
+    for (const auto& port : ports) {
         const auto is_free = [&port](const link::Link& one) {
             return one.name == port.name && one.index == port.index && one.master == 0;
         };

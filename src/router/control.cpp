@@ -11,8 +11,16 @@ Result<void> Router::start_control() {
     auto socket = privileged_.open_control_socket(plan_.control_socket);
     if (!socket) return Failure{std::move(socket).error()};
     control_ = std::make_unique<ControlServer>(io_, std::move(*socket),
-                                               [this](const nlohmann::json& request) { return answer(request); });
+                                               [this](nlohmann::json request) { return handle(std::move(request)); });
     return {};
+}
+
+/// Of all commands only a reload waits.
+asio::awaitable<Result<nlohmann::json>> Router::handle(nlohmann::json request) {
+    if (request.at("command") != "reload") co_return answer(request);
+    auto done = co_await reload_requested();
+    if (!done) co_return Failure{std::move(done).error()};
+    co_return nlohmann::json(nullptr);
 }
 
 Result<nlohmann::json> Router::answer(const nlohmann::json& request) {
@@ -20,10 +28,6 @@ Result<nlohmann::json> Router::answer(const nlohmann::json& request) {
     if (command == "leases") return leases_document(dhcp_ ? dhcp_->leases() : std::vector<dhcp::Lease>{});
     if (command == "status") return status();
     if (command == "monitor") return nlohmann::json{{"instance", plan_.instance}};
-    if (command == "reload") {
-        if (auto done = reload_requested(); !done) return Failure{std::move(done).error()};
-        return nlohmann::json(nullptr);
-    }
     if (command == "drop" || command == "pin") {
         const auto text = request.value("address", "");
         const auto address = Ipv4::parse(text);

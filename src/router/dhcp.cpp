@@ -31,8 +31,6 @@ Result<void> Router::start_dhcp() {
     dhcp_ = std::make_unique<dhcp::Service>(io_.get_executor(), std::move(setup), clock_, random_,
                                             static_cast<dhcp::Observer&>(*this));
     dhcp_->load();
-    if (plan_.segment->is_bridge)
-        for (const auto* port : facts_.ports_of(plan_.segment->name)) add_dhcp_port(*port);
     spawn(dhcp_->run());
     return {};
 }
@@ -42,8 +40,8 @@ void Router::add_dhcp_port(const link::Link& port) {
     auto socket = privileged_.open_dhcp_port_socket(static_cast<unsigned>(port.index));
     if (socket)
         dhcp_->add_port(static_cast<unsigned>(port.index), std::move(*socket));
-    else
-        logger.warn("PORT {}", to_string(socket.error()));
+    else  // it has gone again by now, and the event that says so is on its way
+        logger.debug("PORT {}", to_string(socket.error()));
 }
 
 const dhcp::LeaseTable* Router::leases() const {

@@ -42,16 +42,20 @@ Result<void> Router::start_firewall() {
     rules_ = std::make_unique<firewall::RulesMonitor>(io_, std::move(*rules), firewall::table_name(plan_.instance),
                                                       *ours, static_cast<firewall::RulesObserver&>(*this));
     spawn(rules_->run());
-    if (loaded_.config.firewall.log_blocked) {
-        auto log = privileged_.open_blocked_log(plan_.policy.log_group);
-        if (!log) return Failure{std::move(log).error()};
-        blocked_log_ = std::make_unique<firewall::BlockedLog>(io_, std::move(*log),
-                                                              static_cast<firewall::AttemptObserver&>(*this));
-        spawn(blocked_log_->run());
-    }
+    if (loaded_.config.firewall.log_blocked)
+        if (auto started = start_blocked_log(); !started) return started;
     forwards_ = std::make_unique<Forwards>(io_.get_executor(), privileged_,
                                            [this](const auto& guest) { return resolve_guest(*this, guest); });
     return forwards_->set(loaded_.config.firewall.forward);
+}
+
+Result<void> Router::start_blocked_log() {
+    auto log = privileged_.open_blocked_log(plan_.policy.log_group);
+    if (!log) return Failure{std::move(log).error()};
+    blocked_log_ =
+        std::make_unique<firewall::BlockedLog>(io_, std::move(*log), static_cast<firewall::AttemptObserver&>(*this));
+    spawn(blocked_log_->run());
+    return {};
 }
 
 firewall::Policy Router::policy_now(const link::HostFacts& facts) const {
@@ -98,6 +102,7 @@ asio::awaitable<void> Router::repair() {
             repairing_ = false;  // what comes from here on starts a repair of its own
         }
         if (stopping_) co_return;
+        follow_segment();  // settings of an interface that was made anew are recorded anew before they are written
         const auto mended = privileged_.repair();
         if (!mended)
             firewall_logger.error("REPAIR {}", to_string(mended.error()));

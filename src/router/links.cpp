@@ -50,23 +50,11 @@ asio::awaitable<void> Router::watch_links() {
     while (!stopping_) {
         const auto events = co_await links_->next();
         if (stopping_) co_return;
+        if (events.networks_changed()) follow_segment();
         if (events.networks_changed() || events.settings) follow_host();  // others may want to forward too
-        if (events.networks_changed())
+        if (events.networks_changed()) {
+            follow_ports(events.links);
             resolver_->nudge();  // a file system without inotify, a resolver that came with the link
-        if (!plan_.segment) continue;
-        const auto* segment = facts_.find(plan_.segment->name);
-        for (const auto& event : events.links) {
-            if (segment == nullptr || !plan_.segment->is_bridge) break;
-            const bool on_segment = !event.removed && event.link.master == segment->index;
-            if (on_segment && known_ports_.insert(event.link.index).second) {
-                add_dhcp_port(event.link);
-                if (auto done = privileged_.welcome_port(event.link.name); !done)
-                    logger.error("ISOLATE {}", to_string(done.error()));
-                logger.info("PORT {} joined {}", event.link.name, plan_.segment->name);
-            } else if (!on_segment && known_ports_.erase(event.link.index) > 0) {
-                if (dhcp_) dhcp_->remove_port(static_cast<unsigned>(event.link.index));
-                logger.info("PORT {} left {}", event.link.name, plan_.segment->name);
-            }
         }
         if (events.rules || events.settings || events.addresses6 || events.overrun) repair_soon();
     }

@@ -73,6 +73,7 @@
 #
 # THE MACHINE
 #   snapshot_machine FILE               everything of this network namespace that somebody could have changed, normalized
+#   snapshot_quick FILE                 only what vmrouter itself changes, in a tenth of the time
 #   expect_same_machine FILE FILE
 #
 # OTHER PROGRAMS, the real ones

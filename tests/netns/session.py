@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""session.py ADDRESS PORT: holds a TCP connection to an echo service open, a word every tenth of a second.
+"""session.py ADDRESS PORT [PATIENCE]: holds a TCP connection to an echo service open, a word every tenth of a second.
 
 Prints `heard` for every answer and `cut WHY` when the connection is reset or nothing was heard for three seconds."""
 import socket
@@ -8,7 +8,7 @@ import time
 
 try:
     session = socket.create_connection((sys.argv[1], int(sys.argv[2])), 5)
-    session.settimeout(3)
+    session.settimeout(float(sys.argv[3]) if len(sys.argv) > 3 else 3)
     while True:
         session.sendall(b"word\n")
         print("heard" if session.recv(4096) else "cut closed", flush=True)

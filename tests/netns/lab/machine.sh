@@ -32,6 +32,18 @@ snapshot_machine() {
         echo "== /run" && find /run -path /run/netns -prune -o -printf '%p %y %m %u %s\n' | sort
     } >"$1"
 }
+snapshot_quick() { # what vmrouter itself changes, in a tenth of the time: for tests with many rounds
+    {
+        nft -s list ruleset
+        ip -d link | sed -E "$LAB_TICKS"
+        ip addr | sed -E "$LAB_TICKS"
+        ip route show table all | grep -v '^broadcast' | sed -E "$LAB_TICKS" | sort
+        ip -6 route show table all | grep -vE 'fe80|ff00|multicast' | sed -E "$LAB_TICKS; s/expires [0-9]+sec//" | sort
+        ip rule
+        grep -H . /proc/sys/net/ipv[46]/conf/*/* 2>/dev/null | grep -vE 'stable_secret|mc_forwarding'
+        find /run -path /run/netns -prune -o -print | sort
+    } >"$1" 2>/dev/null || true
+}
 expect_same_machine() {
     if diff -U1 "$1" "$2" >"$LAB/machine.diff"; then ok "the machine is as it was found"; else
         fail "the machine is as it was found"

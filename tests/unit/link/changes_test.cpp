@@ -17,6 +17,7 @@ const std::vector<Change> kOneOfEach{
     CreatedTable{"inet", "vmrouter_virbr10"},
     CreatedLink{"virbr10", *MacAddress::parse("52:54:00:12:34:56")},
     SetMtu{"virbr10", 1500, 1400},
+    RemovedRoute6{"virbr10", *Ipv6::parse("2001:db8:1::"), 48, "0a30"},
     RemovedAddress6{"virbr10", *Ipv6::parse("2001:db8::7"), 64, 2},
     SetSysctl{"net/ipv6/conf/virbr10/disable_ipv6", "0", "1"},
     AddedAddress{"virbr10", *Cidr::parse("192.168.100.1/24")},
