@@ -21,8 +21,10 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
                                  return one.name == port && one.master == 0;
                              });
         if (!is_free) continue;
-        if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done) return done;
-        host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
+        if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done)
+            host_logger.warn("ATTACH {}", to_string(done.error()));  // it may have gone just now
+        else
+            host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
     }
     auto ports = link::ports(netlink_, plan_.segment->name);
     if (!ports) return Failure{std::move(ports).error()};
@@ -33,7 +35,6 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
         if (auto done = isolate(port.name); !done) return done;
     }
     return {};
-}
 }
 
 /// Puts guests' ports that were on our bridge onto it again, so that neither a restart nor a deleted bridge cuts guests

@@ -66,6 +66,9 @@ ip link delete virbr10
 LAB_SEGMENT=enp6s0
 quick "an interface that is up" TERM --iface enp6s0
 ip addr add 10.55.0.1/24 dev enp6s0
+ip -6 addr add 2001:db8:55::1/64 dev enp6s0 nodad
+ip -6 route add 2001:db8:56::/48 via 2001:db8:55::2 dev enp6s0 metric 77
+ip -6 route add 2001:db8:57::/48 dev enp6s0 table 99
 quick "an interface that has another address" INT --iface enp6s0
 ip addr flush dev enp6s0
 ip link set enp6s0 down
