@@ -81,6 +81,8 @@ public:
     /// Tells when other instances come and go, see SharedWatch.
     virtual Result<FileDescriptor> open_instance_events() = 0;
     virtual Result<FileDescriptor> open_link_events() = 0;
+    /// Tells when somebody writes a setting that the plan needs, see SharedWatch; the kernel itself tells of few.
+    virtual Result<FileDescriptor> open_setting_events() = 0;
     virtual Result<FileDescriptor> open_rules_events() = 0;
     /// The process id under which nftables knows our own changes.
     virtual Result<std::uint32_t> rules_process() = 0;

@@ -66,6 +66,10 @@ Result<void> Router::start() {
     if (!watch) return Failure{std::move(watch).error()};
     instances_ = std::make_unique<SharedWatch>(io_, std::move(*watch));
     spawn(watch_instances());
+    auto settings = privileged_.open_setting_events();
+    if (!settings) return Failure{std::move(settings).error()};
+    settings_ = std::make_unique<SharedWatch>(io_, std::move(*settings), "");
+    spawn(watch_settings());
     return start_control();
 }
 

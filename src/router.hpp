@@ -87,6 +87,10 @@ private:
     void follow_guests();
     asio::awaitable<void> watch_instances();
     void repair_soon();
+    void mend();
+    [[nodiscard]] std::optional<Cidr> overlapping_network() const;
+    Result<void> admit(std::span<const dns::ResolvedAddress> addresses);
+    asio::awaitable<void> watch_settings();
     asio::awaitable<void> repair();
 
     // router/links.cpp
@@ -128,6 +132,7 @@ private:
     GuestNames names_;
     firewall::Tallies tallies_;
     TokenBucket blocked_lines_{2, 20};
+    TokenBucket admit_repairs_{0.2, 3};
     TokenBucket overlap_lines_{0.01, 1};
     std::set<int> known_ports_;
     bool repairing_ = false;
@@ -136,6 +141,7 @@ private:
 
     std::unique_ptr<link::Monitor> links_;
     std::unique_ptr<SharedWatch> instances_;
+    std::unique_ptr<SharedWatch> settings_;
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
     std::unique_ptr<dhcp::Service> dhcp_;

@@ -19,7 +19,18 @@ Result<FileDescriptor> open_shared_watch(const std::string& folder) {
     return watch;
 }
 
-SharedWatch::SharedWatch(asio::io_context& io, FileDescriptor watch) : watch_(io, watch.get()) {
+Result<FileDescriptor> open_settings_watch() {
+    FileDescriptor watch(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
+    if (!watch) return Failure{system_error("cannot follow the kernel's settings", errno, "/proc/sys")};
+    return watch;
+}
+
+void watch_settings(const FileDescriptor& watch, const std::vector<std::string>& paths) {
+    for (const auto& path : paths) inotify_add_watch(watch.get(), ("/proc/sys/" + path).c_str(), IN_MODIFY);
+}
+
+SharedWatch::SharedWatch(asio::io_context& io, FileDescriptor watch, std::string name)
+    : watch_(io, watch.get()), name_(std::move(name)) {
     static_cast<void>(watch.release());  // the stream_descriptor owns it now
 }
 
@@ -36,7 +47,7 @@ bool SharedWatch::drain() {
             std::memcpy(&event, &buffer.at(at), sizeof event);
             const std::string_view padded(buffer.data() + at + sizeof event, event.len);
             const bool lost = (event.mask & IN_Q_OVERFLOW) != 0;
-            ours |= lost || padded.substr(0, padded.find('\0')) == "shared";
+            ours |= lost || padded.substr(0, padded.find('\0')) == name_;
             at += sizeof event + event.len;
         }
     }

@@ -21,6 +21,7 @@ Result<void> LocalPrivileged::follow(const firewall::Policy& policy, const std::
     }
     if (auto guarded = make_guard(prefixes); !guarded) return guarded;
     if (auto done = make_forwarding(plan_.forwarding); !done) return done;
+    follow_settings();
     auto cut = firewall::cut_forbidden(policy);
     if (!cut) return Failure{std::move(cut).error()};
     if (*cut > 0) host_logger.info("CUT {} connections that are forbidden now", *cut);
@@ -61,6 +62,7 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
             return Failure{std::move(written).error()};
         mended.push_back(setting.path);
     }
+    follow_settings();
     if (auto passed = make_passes(); !passed) return Failure{std::move(passed).error()};
     if (auto filled = repair_checksums(); !filled) return Failure{std::move(filled).error()};
     return mended;

@@ -79,6 +79,7 @@ public:
     }
     Result<FileDescriptor> open_instance_events() override { return open_shared_watch(folders_.run); }
     Result<FileDescriptor> open_link_events() override { return link::open_event_socket(); }
+    Result<FileDescriptor> open_setting_events() override;
     Result<FileDescriptor> open_rules_events() override { return firewall::open_rules_monitor(); }
     Result<std::uint32_t> rules_process() override { return firewall::own_process(nft_); }
     Result<FileDescriptor> open_blocked_log(std::uint16_t group) override { return firewall::open_blocked_log(group); }
@@ -96,6 +97,7 @@ private:
     void tell_managers(const std::string& newcomer);
     Result<void> make_address();
     Result<void> make_guard(const std::vector<Cidr>& prefixes);
+    void follow_settings();
     Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
     Result<void> make_passes();
     Result<void> make_zone(const firewall::Firewalld& firewalld);
@@ -117,6 +119,7 @@ private:
     std::optional<InstanceLock> lock_;
     std::optional<Shared> shared_;
     std::optional<Changes> changes_;
+    FileDescriptor settings_watch_;  ///< the other half has a descriptor of the same
     managers::SystemRunner runner_;
     managers::Background background_{executor_};
     std::set<std::string> said_;

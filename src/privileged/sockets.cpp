@@ -1,6 +1,7 @@
 #include "src/privileged/local.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <cerrno>
 
@@ -22,6 +23,25 @@ Error name_owner(Error error, int errnum, link::Protocol protocol, Ipv4 address,
 }
 
 }  // namespace
+
+Result<FileDescriptor> LocalPrivileged::open_setting_events() {
+    auto watch = open_settings_watch();
+    if (!watch) return watch;
+    settings_watch_ = std::move(*watch);
+    follow_settings();
+    FileDescriptor other(fcntl(settings_watch_.get(), F_DUPFD_CLOEXEC, 0));
+    if (!other) return Failure{system_error("cannot follow the kernel's settings", errno)};
+    return other;
+}
+
+/// Also those of an interface that has come (back) since.
+void LocalPrivileged::follow_settings() {
+    if (!settings_watch_) return;
+    std::vector<std::string> paths;
+    for (const auto& setting : plan_.sysctls) paths.push_back(setting.path);
+    for (const auto& setting : plan_.forwarding) paths.push_back(setting.path);
+    watch_settings(settings_watch_, paths);
+}
 
 Result<dhcp::Sockets> LocalPrivileged::open_dhcp_sockets() {
     const auto& name = plan_.segment->name;
