@@ -17,8 +17,6 @@
 
 namespace vmrouter::conf {
 
-using IpAddress = std::variant<Ipv4, Ipv6>;
-
 /// A lease that never ends; the value RFC 2131 section 3.3 gives "infinity" on the wire.
 inline constexpr std::chrono::seconds infinite_lease{0xffffffff};
 

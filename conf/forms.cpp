@@ -146,13 +146,9 @@ std::string_view to_string(Protocol protocol) {
     return protocol == Protocol::Tcp ? "tcp" : "udp";
 }
 
-std::string to_string(const IpAddress& address) {
-    return std::visit([](const auto& value) { return vmrouter::to_string(value); }, address);
-}
-
 std::string to_string(const Endpoint& endpoint) {
     const bool is_v6 = std::holds_alternative<Ipv6>(endpoint.address);
-    const std::string address = to_string(endpoint.address);
+    const std::string address = vmrouter::to_string(endpoint.address);
     return (is_v6 ? '[' + address + ']' : address) + ':' + std::to_string(endpoint.port);
 }
 

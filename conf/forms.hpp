@@ -33,7 +33,6 @@ bool is_host_label(std::string_view text);
 bool is_domain(std::string_view text);
 
 std::string_view to_string(Protocol protocol);
-std::string to_string(const IpAddress& address);
 std::string to_string(const Endpoint& endpoint);  ///< always with the port
 std::string to_string(const Exception& exception);
 std::string to_string(const PortSpec& spec);

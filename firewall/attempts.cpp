@@ -19,17 +19,34 @@ namespace {
 
 constexpr std::string_view prefix_of_ours = "vmrouter:";
 
+constexpr std::uint8_t icmp6 = 58;
+
+Ipv6 read_ip6_address(Reader& reader) {
+    Ipv6 address;
+    for (auto& byte : address.bytes) byte = reader.u8();
+    return address;
+}
+
 void read_ip(Attempt& attempt, Bytes payload) {
     Reader reader(payload);
     const std::uint8_t version = reader.u8();
-    if (version >> 4 != 4) return;
-    reader.skip(8);
-    attempt.protocol = reader.u8();
-    reader.skip(2);
-    attempt.source = Ipv4{reader.u32()};
-    attempt.destination = Ipv4{reader.u32()};
-    reader.seek(std::size_t{version & 0x0fU} * 4);
-    if (attempt.protocol == static_cast<std::uint8_t>(Protocol::Icmp)) {
+    if (version >> 4 == 4) {
+        reader.skip(8);
+        attempt.protocol = reader.u8();
+        reader.skip(2);
+        attempt.source = Ipv4{reader.u32()};
+        attempt.destination = Ipv4{reader.u32()};
+        reader.seek(std::size_t{version & 0x0fU} * 4);
+    } else if (version >> 4 == 6) {
+        reader.skip(5);
+        attempt.protocol = reader.u8();  // of the first header; our processes send no others
+        reader.skip(1);
+        attempt.source = read_ip6_address(reader);
+        attempt.destination = read_ip6_address(reader);
+    } else {
+        return;
+    }
+    if (attempt.protocol == static_cast<std::uint8_t>(Protocol::Icmp) || attempt.protocol == icmp6) {
         attempt.port = reader.u8();
     } else if (attempt.protocol == static_cast<std::uint8_t>(Protocol::Tcp) ||
                attempt.protocol == static_cast<std::uint8_t>(Protocol::Udp)) {
@@ -100,10 +117,17 @@ bool Tallies::add(const Attempt& attempt, Time now) {
         return false;
     }
     tallies_.insert(at, {attempt, 1, now, now});
-    if (tallies_.size() > limit_) {
-        tallies_.erase(std::min_element(tallies_.begin(), tallies_.end(),
-                                        [](const Tally& a, const Tally& b) { return a.last < b.last; }));
-    }
+    const auto make_room = [this](auto from, auto to, std::size_t limit) {
+        if (static_cast<std::size_t>(to - from) <= limit) return;
+        tallies_.erase(std::min_element(from, to, [](const Tally& a, const Tally& b) { return a.last < b.last; }));
+    };
+    // The guest comes first in the order, so what is its own lies together.
+    const auto mine = [](const Tally& t, const MacAddress& guest) { return t.attempt.guest < guest; };
+    const auto first = std::lower_bound(tallies_.begin(), tallies_.end(), attempt.guest, mine);
+    const auto last =
+        std::find_if(first, tallies_.end(), [&](const Tally& t) { return t.attempt.guest != attempt.guest; });
+    make_room(first, last, guest_limit_);
+    make_room(tallies_.begin(), tallies_.end(), limit_);
     return true;
 }
 

@@ -5,8 +5,6 @@
 #include <linux/netfilter/nfnetlink_log.h>
 #include <sys/socket.h>
 
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
 #include <cerrno>
 
 #include "firewall/netfilter_message.hpp"
@@ -53,31 +51,18 @@ Result<FileDescriptor> open_blocked_log(std::uint16_t group) {
 }
 
 BlockedLog::BlockedLog(asio::io_context& io, FileDescriptor socket, AttemptObserver& observer)
-    : socket_(io, socket.release()), observer_(observer) {}
+    : listener_(io, std::move(socket)), observer_(observer) {}
 
 asio::awaitable<void> BlockedLog::run() {
-    std::vector<std::uint8_t> buffer(65536);
-    for (;;) {
-        asio::error_code error;
-        co_await socket_.async_wait(socket_.wait_read, asio::redirect_error(asio::use_awaitable, error));
-        if (error) co_return;
-        for (;;) {
-            const ssize_t size = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-            if (size < 0 && errno == EINTR) continue;
-            if (size < 0 && errno == ENOBUFS) {
-                observer_.overrun();
-                continue;
-            }
-            if (size <= 0) break;
-            for (const auto& attempt : parse_attempts(Bytes(buffer).first(static_cast<std::size_t>(size))))
-                observer_.blocked(attempt);
-        }
-    }
+    return listener_.run(
+        [this](Bytes datagram) {
+            for (const auto& attempt : parse_attempts(datagram)) observer_.blocked(attempt);
+        },
+        [this] { observer_.overrun(); });
 }
 
 void BlockedLog::close() {
-    asio::error_code ignored;
-    socket_.close(ignored);
+    listener_.close();
 }
 
 }  // namespace vmrouter::firewall

@@ -5,12 +5,12 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
-#include <asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "firewall/netfilter_listener.hpp"
 #include "firewall/policy.hpp"
 #include "src/base/clock.hpp"
 #include "src/base/file.hpp"
@@ -23,10 +23,10 @@ namespace vmrouter::firewall {
 struct Attempt {
     std::string reason;  ///< the counter that it fell under: "lan", "host", "spoofed", ...
     MacAddress guest;    ///< who sent it; zero where the packet has no Ethernet header
-    Ipv4 source;
-    Ipv4 destination;
+    IpAddress source;
+    IpAddress destination;  ///< IPv6 only for user-mode guests
     std::uint8_t protocol = 0;
-    std::uint16_t port = 0;  ///< destination port of TCP and UDP; type of ICMP
+    std::uint16_t port = 0;  ///< destination port of TCP and UDP; type of ICMP and ICMPv6
 
     friend auto operator<=>(const Attempt&, const Attempt&) = default;
 };
@@ -42,11 +42,12 @@ struct Tally {
     Time last{};
 };
 
-/// Attempts by guest, destination, protocol, port and reason. Bounded: the entry that was silent the longest makes
-/// room.
+/// Attempts by guest, destination, protocol, port and reason. Bounded for each guest and as a whole: the entry that was
+/// silent the longest makes room, first among the guest's own, so that one that scans does not push the others out.
 class Tallies {
 public:
-    explicit Tallies(std::size_t limit = 4096) : limit_(limit) {}
+    explicit Tallies(std::size_t limit = 4096, std::size_t guest_limit = 256)
+        : limit_(limit), guest_limit_(guest_limit) {}
 
     /// Whether this is the first attempt of its kind (which is worth a log line).
     bool add(const Attempt& attempt, Time now);
@@ -56,6 +57,7 @@ public:
 
 private:
     std::size_t limit_;
+    std::size_t guest_limit_;
     std::uint64_t total_ = 0;
     std::vector<Tally> tallies_;  ///< sorted by attempt, without its source
 };
@@ -80,7 +82,7 @@ public:
     void close();
 
 private:
-    asio::posix::stream_descriptor socket_;
+    NetfilterListener listener_;
     AttemptObserver& observer_;
 };
 

@@ -17,6 +17,12 @@ constexpr Reason options{"options", Reason::Answer::Drop, Reason::Log::PerGuest,
                          "IPv4 options: source routes, record route"};
 constexpr Reason dhcp_server{"dhcp_server", Reason::Answer::Drop, Reason::Log::PerGuest,
                              "a guest that answers DHCP for us"};
+constexpr Reason unasked{"unasked", Reason::Answer::Drop, Reason::Log::No,
+                         "multicast and broadcast of the host and of the bridge itself (IGMP queries)"};
+constexpr Reason ports_crowd{"crowd", Reason::Answer::Drop, Reason::Log::PerGuest,
+                             "more MAC addresses behind one port than the bridge shall learn"};
+constexpr Reason arp_crowd{"crowd", Reason::Answer::Drop, Reason::Log::PerGuest,
+                           "more unleased addresses at once than this machine keeps neighbours for"};
 constexpr Reason arp{"arp", Reason::Answer::Drop, Reason::Log::PerGuest, "ARP that claims what is not the sender's"};
 constexpr Reason neighbours{"guests", Reason::Answer::Drop, Reason::Log::PerGuest,
                             "from guest to guest, with isolate_guests"};
@@ -52,10 +58,30 @@ std::vector<std::string> source_guard(const Segment& segment, const Reason& reas
     rules.push_back("ip saddr @vm_owned ether saddr . ip saddr != @vm_bound" + drop);
     if (segment.source_guard == SourceGuard::Lease) {
         // A guest whose lease we forgot must hear our NAK: DHCP goes through, and checks the sender itself.
+        rules.push_back("ip saddr != @vm_owned ip daddr != { " + to_string(segment.address.address) +
+                        ", 255.255.255.255 }" + drop);
         rules.push_back("ip saddr != @vm_owned udp dport != 67" + drop);
         rules.push_back("ip saddr != @vm_owned meta l4proto != udp" + drop);
     }
     return rules;
+}
+
+bool counts_neighbours(const Segment& segment) {
+    constexpr std::uint8_t few_hosts = 23;  // a prefix of 510 addresses
+    return segment.address.length < few_hosts && segment.source_guard != SourceGuard::Lease;
+}
+
+std::vector<std::string> neighbour_guard(const Segment& segment, const std::string& source, const Reason& reason) {
+    if (!counts_neighbours(segment)) return {};
+    return {source + " @vm_owned accept", "update @vm_unleased { " + source + " } accept", "goto " + chain_of(reason)};
+}
+
+Set unleased_set() {
+    return {"vm_unleased",
+            "ipv4_addr",
+            "flags dynamic; size 256; timeout 1m;",
+            "addresses that nobody leased: no more than fit beside others into the table of neighbours",
+            {}};
 }
 
 std::vector<std::string> arp_guard(const Segment& segment, const Reason& reason) {
@@ -63,6 +89,8 @@ std::vector<std::string> arp_guard(const Segment& segment, const Reason& reason)
     std::vector<std::string> rules{
         "arp htype != 1" + drop,
         "arp ptype != ip" + drop,
+        "arp hlen != 6" + drop,
+        "arp plen != 4" + drop,
         "arp operation != { request, reply }" + drop,
         "arp saddr ip " + to_string(segment.address.address) + drop,
         "arp saddr ip 0.0.0.0 accept",  // a probe (RFC 5227)
@@ -78,12 +106,18 @@ std::vector<std::string> arp_guard(const Segment& segment, const Reason& reason)
 
 void add_bridge_table(Script& script, const Policy& policy, const std::string& table) {
     const Segment& segment = *policy.segment;
-    std::vector<Reason> reasons{frames, spoofed, options, dhcp_server, arp};
+    std::vector<Reason> reasons{frames, spoofed, options, dhcp_server, arp, ports_crowd, unasked};
     if (segment.isolate_guests) reasons.push_back(neighbours);
 
     open_table(script, "bridge", table);
     add_reason_objects(script, policy, reasons);
     for (const auto& set : bridge_sets(policy)) script.set(set);
+    script.set({"vm_macs",
+                "ether_addr . ifname",
+                "flags dynamic; size 16384; timeout 5m;",
+                "who was heard behind which port",
+                {}});
+    script.set({"vm_newcomers", "ifname", "flags dynamic; size 4096; timeout 10m;", "limits them for each port", {}});
 
     script.base_chain("vm_ports_in", "filter hook prerouting priority -350",
                       "frames from guests, before any other rule", {from_guests(segment) + " jump vm_frame"});
@@ -98,12 +132,23 @@ void add_bridge_table(Script& script, const Policy& policy, const std::string& t
     std::vector<std::string> leaving;
     if (segment.stp) leaving.push_back(to_guests(segment) + " ether daddr 01:80:c2:00:00:00 accept");
     leaving.push_back(to_guests(segment) + " ether type != { ip, arp } goto " + chain_of(frames));
+    leaving.push_back(to_guests(segment) +
+                      " ether type ip ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto vm_to_all");
     script.base_chain("vm_ports_out", "filter hook output priority -350", "frames of the host to guests", leaving);
+    script.chain("vm_to_all", "of what goes to several guests, DHCP",
+                 {"udp sport 67 udp dport 68 accept", "goto " + chain_of(unasked)});
 
     script.chain("vm_frame", "a frame of a guest",
                  {"ether type != { ip, arp } goto " + chain_of(frames),
                   "ether saddr @vm_pinned ether saddr . iifname != @vm_pins goto " + chain_of(spoofed),
-                  "ether type arp goto vm_arp", "goto vm_ip"});
+                  "jump vm_sender", "ether type arp goto vm_arp", "goto vm_ip"});
+    script.chain(
+        "vm_sender",
+        "the bridge learns after this: a port that makes up MAC addresses neither fills its table, which would "
+        "make it send every frame to every port, nor costs memory",
+        {"ether saddr . iifname @vm_macs update @vm_macs { ether saddr . iifname } return",
+         "add @vm_newcomers { iifname limit rate over 10/minute burst 256 packets } goto " + chain_of(ports_crowd),
+         "add @vm_macs { ether saddr . iifname } return", "goto " + chain_of(ports_crowd)});
     script.chain("vm_arp", "nobody speaks for our address or for another guest's", arp_guard(segment, arp));
     std::vector<std::string> ip{
         "ip hdrlength != 5 goto " + chain_of(options),
@@ -119,13 +164,16 @@ void add_bridge_table(Script& script, const Policy& policy, const std::string& t
 
 void add_arp_table(Script& script, const Policy& policy, const std::string& table) {
     const Segment& segment = *policy.segment;
-    const std::vector<Reason> reasons{arp};
+    std::vector<Reason> reasons{arp};
+    if (counts_neighbours(segment)) reasons.push_back(arp_crowd);
     open_table(script, "arp", table);
     add_reason_objects(script, policy, reasons);
     for (const auto& set : arp_sets(policy)) script.set(set);
+    if (counts_neighbours(segment)) script.set(unleased_set());
     script.base_chain("vm_arp_in", "filter hook input priority -350", "what the host believes about guests",
                       {"iifname \"" + segment.interface + "\" goto vm_arp"});
     auto rules = arp_guard(segment, arp);
+    for (auto& rule : neighbour_guard(segment, "arp saddr ip", arp_crowd)) rules.push_back(std::move(rule));
     // Also before the probes: who has 192.168.1.5 (an address of the host elsewhere)? Answers to our own probes are for
     // 0.0.0.0.
     rules.insert(rules.begin(),

@@ -4,8 +4,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
 
-#include <asio/redirect_error.hpp>
-#include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
 
@@ -80,33 +78,22 @@ Result<std::uint32_t> own_process(Nft& nft) {
 
 RulesMonitor::RulesMonitor(asio::io_context& io, FileDescriptor socket, std::string table, std::uint32_t ours,
                            RulesObserver& observer)
-    : socket_(io, socket.release()), reader_(std::move(table)), ours_(ours), observer_(observer) {}
+    : listener_(io, std::move(socket)), reader_(std::move(table)), ours_(ours), observer_(observer) {}
 
 asio::awaitable<void> RulesMonitor::run() {
-    std::vector<std::uint8_t> buffer(65536);
-    for (;;) {
-        asio::error_code error;
-        co_await socket_.async_wait(socket_.wait_read, asio::redirect_error(asio::use_awaitable, error));
-        if (error) co_return;
-        for (;;) {
-            const ssize_t size = ::recv(socket_.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-            if (size < 0 && errno == EINTR) continue;
-            if (size < 0 && errno == ENOBUFS) {
-                Transaction lost;
-                lost.touches_ours = lost.touches_others = lost.overrun = true;
-                report(lost);
-                continue;
-            }
-            if (size <= 0) break;
-            for (const auto& transaction : reader_.read(Bytes(buffer).first(static_cast<std::size_t>(size))))
-                report(transaction);
-        }
-    }
+    return listener_.run(
+        [this](Bytes datagram) {
+            for (const auto& transaction : reader_.read(datagram)) report(transaction);
+        },
+        [this] {
+            Transaction lost;
+            lost.touches_ours = lost.touches_others = lost.overrun = true;
+            report(lost);
+        });
 }
 
 void RulesMonitor::close() {
-    asio::error_code ignored;
-    socket_.close(ignored);
+    listener_.close();
 }
 
 void RulesMonitor::report(const Transaction& transaction) {

@@ -5,11 +5,11 @@
 
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
-#include <asio/posix/stream_descriptor.hpp>
 #include <cstdint>
 #include <string>
 #include <vector>
 
+#include "firewall/netfilter_listener.hpp"
 #include "firewall/nft.hpp"
 #include "src/base/file.hpp"
 #include "src/base/result.hpp"
@@ -67,7 +67,7 @@ public:
 private:
     void report(const Transaction& transaction);
 
-    asio::posix::stream_descriptor socket_;
+    NetfilterListener listener_;
     TransactionReader reader_;
     std::uint32_t ours_;
     RulesObserver& observer_;

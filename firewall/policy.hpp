@@ -63,7 +63,9 @@ struct Uplink {
     std::string name;
     std::optional<Ipv4> gateway;
     std::optional<Ipv6> gateway6;
+    bool only_ipv6 = false;  ///< also without a gateway (a tunnel)
 
+    [[nodiscard]] bool leads_to_ipv4() const { return !only_ipv6 && (gateway || !gateway6); }
     friend auto operator<=>(const Uplink&, const Uplink&) = default;
 };
 

@@ -46,9 +46,12 @@ constexpr Reason ipv6{"ipv6", Answer::Drop, Log::No, "IPv6 from and to the segme
 constexpr Reason invalid{"invalid", Answer::Drop, Log::No,
                          "what connection tracking cannot place, and RELATED that is no ICMP error"};
 constexpr Reason inbound{"inbound", Answer::Drop, Log::Plain, "from outside to a guest, and not published"};
-constexpr Reason unasked{"unasked", Answer::Drop, Log::No, "multicast and broadcast of the host, and IPv6"};
+constexpr Reason unasked{"unasked", Answer::Drop, Log::No,
+                         "multicast and broadcast of the host, redirects (net.ipv4.conf.all.send_redirects), IPv6"};
 constexpr Reason chatter{"chatter", Answer::Drop, Log::No, "multicast and broadcast of guests to the host"};
 constexpr Reason transit{"transit", Answer::Drop, Log::Plain, "through this machine to something other than a segment"};
+constexpr Reason crowd{"crowd", Answer::Drop, Log::PerGuest,
+                       "more unleased addresses at once than this machine keeps neighbours for"};
 
 std::string hex(std::uint32_t bits) {
     std::array<std::uint8_t, 4> bytes{};
@@ -94,6 +97,7 @@ std::vector<Reason> reasons(const Policy& policy) {
         all.push_back(closed);
     }
     if (segment.forward_guard) all.push_back(transit);
+    if (counts_neighbours(segment)) all.push_back(crowd);
     return all;
 }
 
@@ -104,8 +108,11 @@ void add_arrival(Script& script, const Words& w) {
         "udp sport 67 udp dport != 67" + to(dhcp_server),
         "udp sport 67 ip daddr != " + w.ours + to(dhcp_server),
     };
+    if (w.segment.dhcp)  // with a made-up source each it would fill the table of connections
+        arriving.push_back("ip daddr { " + w.ours + ", 255.255.255.255 } udp sport { 67, 68 } udp dport 67 notrack");
     for (auto& rule : source_guard(w.segment, spoofed)) arriving.push_back(std::move(rule));
     arriving.push_back("ip saddr " + w.net + " update @vm_sent { ip saddr counter }");
+    for (auto& rule : neighbour_guard(w.segment, "ip saddr", crowd)) arriving.push_back(std::move(rule));
 
     script.base_chain("vm_prerouting", "filter hook prerouting priority raw",
                       "before connection tracking: what no guest may send", {w.from + " goto vm_arriving"});
@@ -171,6 +178,11 @@ void add_forward(Script& script, const Policy& policy, const Words& w) {
     if (!w.segment.isolate_guests) {
         between.push_back("meta nfproto ipv6" + to(ipv6));
         between.emplace_back("ct state new jump vm_limits");
+        if (counts_neighbours(w.segment)) {
+            between.emplace_back("ip daddr @vm_owned goto vm_pass");
+            between.push_back("ip daddr " + w.net + " update @vm_unleased { ip daddr } goto vm_pass");
+            between.push_back("ip daddr " + w.net + to(crowd));
+        }
         between.push_back("ip daddr { " + w.net + ", 224.0.0.0/4, 255.255.255.255 } goto vm_pass");
     }
     between.push_back("goto " + chain_of(neighbours));
@@ -241,6 +253,8 @@ void add_input(Script& script, const Words& w) {
     const auto& opened = w.segment.open_host_ports;
     if (w.segment.dhcp || std::ranges::find(opened, Service{Protocol::Udp, 67}) != opened.end())
         rules.push_back("ip daddr { " + w.ours + ", 255.255.255.255 } udp sport { 67, 68 } udp dport 67 goto vm_pass");
+    if (w.segment.source_guard == SourceGuard::Off)  // our answers stay on the segment all the same
+        rules.push_back("ip saddr != " + w.net + to(spoofed));
     rules.push_back("ct state { invalid, untracked }" + to(invalid));
     rules.emplace_back("ct state related goto vm_error");
     rules.emplace_back("ct direction reply goto vm_answer");
@@ -256,17 +270,20 @@ void add_input(Script& script, const Words& w) {
 
 void add_output(Script& script, const Words& w) {
     // A translated packet still names the interface that it would have left by.
-    script.base_chain("vm_output", "filter hook output priority filter - 10", "what this machine sends itself",
-                      {w.to + " goto vm_from_host",
-                       "ct status dnat ip daddr . meta l4proto . th dport @vm_published goto vm_from_host"});
+    std::vector<std::string> sent{w.to + " goto vm_from_host",
+                                  "ct status dnat ip daddr . meta l4proto . th dport @vm_published goto vm_from_host"};
+    if (w.segment.forward_guard)  // whoever tries to go through us is not taught a better way, as nobody was before
+        sent.push_back("oifname @vm_outside icmp type redirect" + to(transit));
+    script.base_chain("vm_output", "filter hook output priority filter - 10", "what this machine sends itself", sent);
     std::string everybody = "ip daddr { 224.0.0.0/4, 255.255.255.255";
     if (w.segment.address.length < 31) everybody += ", " + to_string(w.segment.address.last());
-    script.chain("vm_from_host", "this machine may talk to guests, but says nothing unasked except DHCP",
-                 {"meta nfproto ipv6" + to(unasked), "udp sport 67 udp dport 68 accept", everybody + " }" + to(unasked),
-                  "ct state established " + w.not_ours() + to(stale),
-                  "ct state new meta l4proto tcp tcp flags & (syn | rst) == 0" + to(stale),
-                  "ct state new meta l4proto != tcp " + w.begin(),
-                  "ct state new tcp flags & (fin | syn | rst | ack) == syn " + w.begin(), "accept"});
+    script.chain(
+        "vm_from_host", "this machine may talk to guests, but says nothing unasked except DHCP",
+        {"meta nfproto ipv6" + to(unasked), "icmp type redirect" + to(unasked), "udp sport 67 udp dport 68 accept",
+         everybody + " }" + to(unasked), "ct state established " + w.not_ours() + to(stale),
+         "ct state new meta l4proto tcp tcp flags & (syn | rst) == 0" + to(stale),
+         "ct state new meta l4proto != tcp " + w.begin(),
+         "ct state new tcp flags & (fin | syn | rst | ack) == syn " + w.begin(), "accept"});
 }
 
 /// The chains that the others end in.
@@ -323,6 +340,7 @@ void add_inet_table(Script& script, const Policy& policy, const std::string& tab
                     {}});
         for (const auto& [set, purpose] : traffic_sets)
             script.set({set, "ipv4_addr", "flags dynamic; size 8192; timeout 1d;", purpose, {}});
+        if (counts_neighbours(*policy.segment)) script.set(unleased_set());
         if (policy.segment->max_connections > 0)
             script.set({"vm_flows_guest", "ipv4_addr", "flags dynamic; size 65536;", "connections of each guest", {}});
         if (policy.segment->max_segment_connections > 0)

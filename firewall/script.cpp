@@ -48,11 +48,13 @@ void add_reason_chains(Script& script, const Policy& policy, const std::vector<R
     for (const auto& reason : reasons) {
         std::vector<std::string> rules{"counter name vm_" + std::string(reason.name)};
         if (policy.log_blocked && reason.log != Reason::Log::No) {
+            // The second limit is for guests that make up MAC addresses.
             const std::string limit = "limit rate 20/second burst 40 packets";
-            rules.push_back(
-                (reason.log == Reason::Log::PerGuest ? "add @vm_loud { ether saddr " + limit + " }" : limit) +
-                " log prefix \"vmrouter:" + std::string(reason.name) + "\" group " + std::to_string(policy.log_group) +
-                " snaplen 64 queue-threshold 16");
+            rules.push_back((reason.log == Reason::Log::PerGuest
+                                 ? "add @vm_loud { ether saddr " + limit + " } limit rate 200/second burst 400 packets"
+                                 : limit) +
+                            " log prefix \"vmrouter:" + std::string(reason.name) + "\" group " +
+                            std::to_string(policy.log_group) + " snaplen 64 queue-threshold 16");
         }
         switch (reason.answer) {
             case Reason::Answer::Refuse:

@@ -60,6 +60,14 @@ void add_reason_chains(Script& script, const Policy& policy, const std::vector<R
 std::vector<std::string> source_guard(const Segment& segment, const Reason& spoofed);
 std::vector<std::string> arp_guard(const Segment& segment, const Reason& forged);
 
+/// Whether guests could make up more addresses than the kernel keeps neighbours for (1024 for all interfaces,
+/// gc_thresh3): the last step of a guard then counts those that nobody leased.
+bool counts_neighbours(const Segment& segment);
+/// The last rules of a guard: `source` ("ip saddr") passes when it is leased or among the few unleased ones.
+std::vector<std::string> neighbour_guard(const Segment& segment, const std::string& source, const Reason& crowd);
+/// Those that were heard of within a minute.
+Set unleased_set();
+
 /// Our tables below IP: the bridge's ports, ARP, the ingress of an interface.
 void add_bridge_table(Script& script, const Policy& policy, const std::string& table);
 void add_arp_table(Script& script, const Policy& policy, const std::string& table);

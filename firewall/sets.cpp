@@ -80,14 +80,9 @@ Set bound_set(const Policy& policy) {
     return {"vm_bound", "ether_addr . ipv4_addr", {}, "who they are leased or reserved to", bound(policy)};
 }
 
-/// An uplink that is known by its IPv6 gateway alone is one for IPv6 only.
-bool leads_to_ipv4(const Uplink& uplink) {
-    return uplink.gateway || !uplink.gateway6;
-}
-
 void add_uplinks(std::vector<Set>& sets, const Policy& policy) {
     sets.push_back({"vm_uplinks", "ifname", {}, "where the internet is", each(policy.uplinks, [](const Uplink& u) {
-                        return leads_to_ipv4(u) ? quoted(u.name) : std::string{};
+                        return u.leads_to_ipv4() ? quoted(u.name) : std::string{};
                     })});
     sets.push_back({"vm_gatewayed",
                     "ifname",
@@ -173,7 +168,8 @@ std::vector<Set> inet_sets(const Policy& policy) {
     if (!policy.segment) return sets;
 
     auto outside = policy.side_links;
-    for (const auto& uplink : policy.uplinks) outside.push_back(uplink.name);
+    for (const auto& uplink : policy.uplinks)
+        if (uplink.leads_to_ipv4()) outside.push_back(uplink.name);
     sets.push_back({"vm_outside", "ifname", {}, "uplinks, and where allowed networks are", each(outside, quoted)});
     sets.push_back(owned_set(policy));
     sets.push_back(bound_set(policy));

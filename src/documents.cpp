@@ -136,6 +136,7 @@ json blocked_event(const firewall::Attempt& attempt, std::string_view guest, Tim
     auto out = event("blocked", now);
     out["reason"] = attempt.reason;
     out["guest"] = text_or_null(guest);
+    out["mac"] = attempt.guest.is_zero() ? json(nullptr) : json(to_string(attempt.guest));
     out["source"] = to_string(attempt.source);
     out["destination"] = to_string(attempt.destination);
     out["protocol"] = attempt.protocol;
@@ -171,15 +172,17 @@ json status_document(const StatusParts& parts) {
     out["leases"] = leases_document(parts.leases);
     out["blocked"] = json::array();
     for (const auto& tally : parts.blocked)
-        out["blocked"].push_back({{"reason", tally.attempt.reason},
-                                  {"mac", to_string(tally.attempt.guest)},
-                                  {"source", to_string(tally.attempt.source)},
-                                  {"destination", to_string(tally.attempt.destination)},
-                                  {"protocol", tally.attempt.protocol},
-                                  {"port", tally.attempt.port},
-                                  {"count", tally.count},
-                                  {"first", seconds_or_null(tally.first)},
-                                  {"last", seconds_or_null(tally.last)}});
+        out["blocked"].push_back(
+            {{"reason", tally.attempt.reason},
+             {"guest", parts.names == nullptr ? json(nullptr) : text_or_null(parts.names->name_of(tally.attempt))},
+             {"mac", tally.attempt.guest.is_zero() ? json(nullptr) : json(to_string(tally.attempt.guest))},
+             {"source", to_string(tally.attempt.source)},
+             {"destination", to_string(tally.attempt.destination)},
+             {"protocol", tally.attempt.protocol},
+             {"port", tally.attempt.port},
+             {"count", tally.count},
+             {"first", seconds_or_null(tally.first)},
+             {"last", seconds_or_null(tally.last)}});
     out["dhcp"] = parts.dhcp == nullptr ? json(nullptr) : dhcp_document(*parts.dhcp);
     out["dns"] = parts.dns == nullptr ? json(nullptr) : dns_document(*parts.dns);
     return out;

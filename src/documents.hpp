@@ -12,6 +12,7 @@
 #include "dns/service.hpp"
 #include "firewall/blocked.hpp"
 #include "firewall/live.hpp"
+#include "src/guests.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
 
@@ -33,6 +34,7 @@ struct StatusParts {
     std::vector<firewall::Counter> counters;
     std::vector<dhcp::Lease> leases;
     std::vector<firewall::Tally> blocked;
+    const GuestNames* names = nullptr;  ///< of those who were blocked
     const dhcp::Service* dhcp = nullptr;
     const dns::Service* dns = nullptr;
 };

@@ -59,6 +59,25 @@ std::string_view GuestNames::name_of(Ipv4 address) const {
     return {};
 }
 
+std::string_view GuestNames::name_of(const MacAddress& mac) const {
+    const dhcp::HardwareAddress hardware(mac);
+    if (const auto* leases = directory_.leases()) {
+        for (const auto* lease : leases->by_hardware(hardware))
+            if (lease->state == dhcp::LeaseState::Bound && !lease->name.empty()) return lease->name;
+    }
+    if (const auto* reservations = directory_.reservations()) {
+        const auto* entry = reservations->match(hardware, {});
+        if (entry != nullptr) return entry->name;
+    }
+    return {};
+}
+
+std::string_view GuestNames::name_of(const firewall::Attempt& attempt) const {
+    if (!attempt.guest.is_zero()) return name_of(attempt.guest);
+    const auto* source = std::get_if<Ipv4>(&attempt.source);
+    return source == nullptr ? std::string_view{} : name_of(*source);
+}
+
 std::optional<Ipv4> resolve_guest(const GuestDirectory& directory, const decltype(conf::Forward::guest)& guest) {
     return std::visit([&directory](const auto& one) { return address_of(directory, one); }, guest);
 }

@@ -11,6 +11,7 @@
 #include "dhcp/hosts_file.hpp"
 #include "dhcp/lease.hpp"
 #include "dns/local.hpp"
+#include "firewall/blocked.hpp"
 #include "firewall/policy.hpp"
 #include "src/link/facts.hpp"
 
@@ -31,6 +32,10 @@ public:
 
     [[nodiscard]] std::optional<Guest> guest(std::string_view label) const override;
     [[nodiscard]] std::string_view name_of(Ipv4 address) const override;
+    /// The name of a guest that is known by its MAC; empty when it has none.
+    [[nodiscard]] std::string_view name_of(const MacAddress& mac) const;
+    /// Who made a blocked attempt: by its MAC where that is known, since a source address may be forged.
+    [[nodiscard]] std::string_view name_of(const firewall::Attempt& attempt) const;
 
 private:
     const GuestDirectory& directory_;

@@ -130,6 +130,15 @@ bool host_forwards(const link::HostFacts& facts) {
     return found != facts.sysctls.end() && found->second != "0";
 }
 
+/// What guests together may have of the connections that this machine can track: never more than half.
+std::uint32_t connections_of_segment(const link::HostFacts& facts) {
+    const std::uint32_t usual = firewall::Segment{}.max_segment_connections;
+    const auto found = facts.sysctls.find("net/netfilter/nf_conntrack_max");
+    const auto most = found == facts.sysctls.end() ? std::nullopt : parse_number(found->second, UINT32_MAX);
+    return most ? static_cast<std::uint32_t>(std::clamp(*most / 2, std::uint64_t{1}, std::uint64_t{usual}))
+                : usual;  // not known until the module is loaded
+}
+
 firewall::Segment to_policy(const conf::Config& config, const Segment& segment, const link::HostFacts& facts,
                             const PlanContext& context) {
     firewall::Segment out;
@@ -147,6 +156,7 @@ firewall::Segment to_policy(const conf::Config& config, const Segment& segment, 
     for (const auto& port : config.firewall.open_host_ports)
         out.open_host_ports.push_back({to_policy(port.protocol), port.port});
     out.max_connections = config.firewall.max_connections;
+    out.max_segment_connections = connections_of_segment(facts);
     out.stp = segment.stp;
     out.forward_guard = !host_forwards(facts);
     out.match_bridge_name = context.match_bridge_name;
@@ -154,21 +164,15 @@ firewall::Segment to_policy(const conf::Config& config, const Segment& segment, 
     return out;
 }
 
-/// What the host is connected to over IPv6; link-local and unique local networks are blocked as ranges.
-std::vector<firewall::Prefix6> connected_networks6(const link::HostFacts& facts) {
-    std::vector<firewall::Prefix6> out;
-    for (const auto& address : facts.addresses6) {
-        const auto* link = facts.find(address.link);
-        if (link == nullptr || link->loopback()) continue;
-        firewall::Prefix6 prefix{address.local, address.length};
-        for (std::size_t bit = address.length; bit < 128; ++bit)
-            prefix.address.bytes[bit / 8] =
-                static_cast<std::uint8_t>(prefix.address.bytes[bit / 8] & ~(0x80 >> (bit % 8)));
-        out.push_back(prefix);
+/// An uplink for IPv6 is another entry, which IPv4 does not use when it names an IPv6 gateway; a tunnel serves both.
+void add_ipv6(firewall::Policy& policy, const std::vector<link::Uplink6>& uplinks,
+              const std::vector<link::Network6>& networks) {
+    for (const auto& uplink : uplinks) {
+        if (uplink.gateways.empty()) policy.uplinks.push_back({uplink.name, std::nullopt, std::nullopt, true});
+        for (const auto& gateway : uplink.gateways)
+            policy.uplinks.push_back({uplink.name, std::nullopt, gateway, true});
     }
-    std::sort(out.begin(), out.end());
-    out.erase(std::unique(out.begin(), out.end()), out.end());
-    return out;
+    for (const auto& network : networks) policy.lan6.push_back({network.address, network.length});
 }
 
 /// The links beside the uplinks by which guests reach what is allowed of the host's networks.
@@ -182,7 +186,7 @@ std::vector<std::string> side_links(const firewall::Policy& policy, const link::
     };
     const auto is_uplink = [&policy](const std::string& name) {
         return std::any_of(policy.uplinks.begin(), policy.uplinks.end(),
-                           [&](const auto& one) { return one.name == name; });
+                           [&](const auto& one) { return one.leads_to_ipv4() && one.name == name; });
     };
     for (const auto& route : facts.routes) {
         if (route.type != link::RouteType::Unicast || route.destination.length == 0 || !is_allowed(route.destination))
@@ -222,7 +226,8 @@ firewall::Policy make_policy(const conf::Config& config, const std::optional<Seg
     policy.uplinks = to_policy(uplinks);
     policy.lan = link::lan_prefixes(facts, name, uplinks);
     policy.side_links = side_links(policy, facts);
-    if (!context.usermode_uids.empty()) policy.lan6 = connected_networks6(facts);
+    if (!context.usermode_uids.empty())
+        add_ipv6(policy, link::uplinks6(facts, name, configured_uplinks(config)), link::lan_prefixes6(facts));
     if (segment && segment->is_bridge)
         for (const auto* port : facts.ports_of(segment->name)) policy.ports.push_back(port->name);
     policy.other_segments = guests.other_segments;
@@ -255,7 +260,8 @@ Result<std::vector<std::uint32_t>> usermode_uids(const conf::Config& config, con
 std::vector<std::string> forwarding_links(const firewall::Policy& policy) {
     if (!policy.segment || !policy.segment->internet) return {};
     std::vector<std::string> names = policy.side_links;
-    for (const auto& uplink : policy.uplinks) names.push_back(uplink.name);
+    for (const auto& uplink : policy.uplinks)
+        if (uplink.leads_to_ipv4()) names.push_back(uplink.name);
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;
@@ -273,6 +279,10 @@ std::vector<link::Sysctl> forwarding_settings(const firewall::Policy& policy) {
 
 std::vector<Cidr> guarded_prefixes(const firewall::Policy& policy) {
     std::vector<Cidr> prefixes = policy.block;
+    // Of the reserved ranges those that somebody may serve or route to: cloud metadata and agents.
+    if (policy.segment)
+        for (const auto& range : firewall::reserved_ranges())
+            if (range.length >= 16) prefixes.push_back(range);
     if (policy.segment && policy.segment->lan == firewall::Lan::Block) {
         const auto ranges = firewall::private_ranges();
         prefixes.insert(prefixes.end(), ranges.begin(), ranges.end());

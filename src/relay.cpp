@@ -35,9 +35,31 @@ void rethrow(std::exception_ptr exception) {
     if (exception) std::rethrow_exception(exception);
 }
 
-asio::ip::address_v4 to_asio(Ipv4 address) {
-    return asio::ip::address_v4{address.value};
-}
+/// What both kinds of relay know.
+struct Way {
+    RelayTarget target;
+    std::uint16_t port;
+    asio::any_io_executor executor;
+    bool stopped = false;
+
+    /// Where the guest is now.
+    template <class Protocol>
+    [[nodiscard]] std::optional<typename Protocol::endpoint> guest() const {
+        const auto address = target();
+        if (!address) return std::nullopt;
+        return typename Protocol::endpoint{asio::ip::address_v4{address->value}, port};
+    }
+
+    /// After each wait for clients: whether to wait for more. A failure (out of descriptors, most likely) costs a
+    /// second, not a processor.
+    asio::awaitable<bool> goes_on(bool failed) {
+        if (failed && !stopped) {
+            asio::steady_timer pause(executor, std::chrono::seconds{1});
+            co_await pause.async_wait(as_result);
+        }
+        co_return !stopped;
+    }
+};
 
 /// Copies until `from` ends, then tells `to` so. A failed write ends the other direction too.
 asio::awaitable<void> pump(tcp::socket& from, tcp::socket& to) {
@@ -67,14 +89,10 @@ asio::awaitable<bool> connect_within(tcp::socket& socket, const tcp::endpoint& e
 
 }  // namespace
 
-struct TcpRelay::State {
-    State(const asio::any_io_executor& executor, int listener, RelayTarget to, std::uint16_t to_port)
-        : acceptor(executor, tcp::v4(), listener), target(std::move(to)), port(to_port) {}
+struct TcpRelay::State : Way {
+    State(const Way& way, int listener) : Way(way), acceptor(executor, tcp::v4(), listener) {}
 
     tcp::acceptor acceptor;
-    RelayTarget target;
-    std::uint16_t port;
-    bool stopped = false;
     /// Both ends of every connection, so that a stop can close them.
     struct Pair {
         tcp::socket client;
@@ -84,7 +102,7 @@ struct TcpRelay::State {
 };
 
 TcpRelay::TcpRelay(asio::any_io_executor executor, FileDescriptor listener, RelayTarget target, std::uint16_t port)
-    : state_(std::make_shared<State>(executor, listener.release(), std::move(target), port)) {
+    : state_(std::make_shared<State>(Way{std::move(target), port, executor}, listener.release())) {
     asio::co_spawn(executor, accept(state_), rethrow);
 }
 
@@ -99,62 +117,60 @@ TcpRelay::~TcpRelay() {
 }
 
 asio::awaitable<void> TcpRelay::accept(std::shared_ptr<State> state) {
-    while (!state->stopped) {
+    for (;;) {
         auto [failed, client] = co_await state->acceptor.async_accept(as_result);
-        if (state->stopped) co_return;
-        if (failed) {  // out of descriptors, most likely: breathe, then go on
-            asio::steady_timer pause(state->acceptor.get_executor(), std::chrono::seconds{1});
-            co_await pause.async_wait(as_result);
-            continue;
-        }
-        if (state->connections.size() >= max_sessions) continue;  // closes `client`
-        asio::co_spawn(state->acceptor.get_executor(), carry(state, std::move(client)), rethrow);
+        if (!co_await state->goes_on(static_cast<bool>(failed))) co_return;
+        if (failed || state->connections.size() >= max_sessions) continue;  // closes `client`
+        asio::co_spawn(state->executor, carry(state, std::move(client)), rethrow);
     }
 }
 
 asio::awaitable<void> TcpRelay::carry(std::shared_ptr<State> state, tcp::socket client) {
-    const auto address = state->target();
-    if (!address) {
+    const auto endpoint = state->guest<tcp>();
+    if (!endpoint) {
         logger.debug("REFUSE connection to port {}: the guest has no address", state->port);
         co_return;
     }
-    const auto executor = client.get_executor();
-    const auto pair = state->connections.insert(state->connections.end(), {std::move(client), tcp::socket(executor)});
-    const tcp::endpoint endpoint{to_asio(*address), state->port};
-    if (co_await connect_within(pair->guest, endpoint, connect_limit)) {
+    const auto pair =
+        state->connections.insert(state->connections.end(), {std::move(client), tcp::socket(state->executor)});
+    if (co_await connect_within(pair->guest, *endpoint, connect_limit)) {
         asio::error_code ignored;
         pair->client.set_option(asio::socket_base::keep_alive(true), ignored);
         pair->guest.set_option(asio::socket_base::keep_alive(true), ignored);
         co_await (pump(pair->client, pair->guest) && pump(pair->guest, pair->client));
     } else {
-        logger.debug("REFUSE connection to {}:{}: the guest does not answer", to_string(*address), state->port);
+        logger.debug("REFUSE connection to {}:{}: the guest does not answer", endpoint->address().to_string(),
+                     state->port);
     }
     state->connections.erase(pair);
 }
 
 /// One peer on the loopback and the socket towards the guest that carries its datagrams.
 struct UdpRelay::Session {
-    Session(const asio::any_io_executor& executor, udp::endpoint client)
-        : peer(std::move(client)), guest(executor, udp::v4()), idle(executor) {}
+    Session(const asio::any_io_executor& executor, udp::endpoint client, udp::endpoint to)
+        : peer(std::move(client)), target(std::move(to)), guest(executor, udp::v4()), idle(executor) {}
+
+    void close() {
+        asio::error_code ignored;
+        guest.close(ignored);
+        idle.cancel();
+    }
 
     udp::endpoint peer;
+    udp::endpoint target;
     udp::socket guest;
     asio::steady_timer idle;
 };
 
-struct UdpRelay::State {
-    State(const asio::any_io_executor& executor, int fd, RelayTarget to, std::uint16_t to_port)
-        : socket(executor, udp::v4(), fd), target(std::move(to)), port(to_port) {}
+struct UdpRelay::State : Way {
+    State(const Way& way, int fd) : Way(way), socket(executor, udp::v4(), fd) {}
 
     udp::socket socket;
-    RelayTarget target;
-    std::uint16_t port;
-    bool stopped = false;
     std::map<udp::endpoint, std::shared_ptr<Session>> sessions;
 };
 
 UdpRelay::UdpRelay(asio::any_io_executor executor, FileDescriptor socket, RelayTarget target, std::uint16_t port)
-    : state_(std::make_shared<State>(executor, socket.release(), std::move(target), port)) {
+    : state_(std::make_shared<State>(Way{std::move(target), port, executor}, socket.release())) {
     asio::co_spawn(executor, receive(state_), rethrow);
 }
 
@@ -162,35 +178,42 @@ UdpRelay::~UdpRelay() {
     asio::error_code ignored;
     state_->stopped = true;
     state_->socket.close(ignored);
-    for (auto& [peer, session] : state_->sessions) {
-        session->guest.close(ignored);
-        session->idle.cancel();
-    }
+    for (auto& [peer, session] : state_->sessions) session->close();
     state_->sessions.clear();
 }
 
 asio::awaitable<void> UdpRelay::receive(std::shared_ptr<State> state) {
     std::array<char, 65536> buffer;
-    const auto executor = state->socket.get_executor();
-    while (!state->stopped) {
+    for (;;) {
         udp::endpoint peer;
         const auto [failed, size] = co_await state->socket.async_receive_from(asio::buffer(buffer), peer, as_result);
-        if (state->stopped) co_return;
-        const auto address = state->target();
-        if (failed || !address) continue;
-        auto found = state->sessions.find(peer);
-        if (found == state->sessions.end()) {
-            if (state->sessions.size() >= max_sessions) continue;
-            auto session = std::make_shared<Session>(executor, peer);
-            found = state->sessions.emplace(peer, session).first;
-            asio::error_code refused;
-            session->guest.connect({to_asio(*address), state->port}, refused);
-            asio::co_spawn(executor, answer(state, session), rethrow);
-        }
+        if (!co_await state->goes_on(static_cast<bool>(failed))) co_return;
+        const auto target = state->guest<udp>();
+        if (failed || !target) continue;
+        const auto session = session_of(state, peer, *target);
+        if (!session) continue;
         asio::error_code ignored;
-        found->second->idle.expires_after(udp_idle_limit);
-        found->second->guest.send(asio::buffer(buffer.data(), size), 0, ignored);
+        session->idle.expires_after(udp_idle_limit);
+        session->guest.send(asio::buffer(buffer.data(), size), 0, ignored);
     }
+}
+
+/// The session of a peer; a new one when there is none or the guest has moved. Null when there are too many.
+std::shared_ptr<UdpRelay::Session> UdpRelay::session_of(const std::shared_ptr<State>& state, const udp::endpoint& peer,
+                                                        const udp::endpoint& target) {
+    auto found = state->sessions.find(peer);
+    if (found != state->sessions.end() && found->second->target == target) return found->second;
+    if (found != state->sessions.end()) {
+        found->second->close();
+        state->sessions.erase(found);
+    }
+    if (state->sessions.size() >= max_sessions) return nullptr;
+    auto session = std::make_shared<Session>(state->executor, peer, target);
+    asio::error_code refused;
+    session->guest.connect(target, refused);
+    state->sessions.emplace(peer, session);
+    asio::co_spawn(state->executor, answer(state, session), rethrow);
+    return session;
 }
 
 asio::awaitable<void> UdpRelay::answer(std::shared_ptr<State> state, std::shared_ptr<Session> session) {
@@ -199,7 +222,7 @@ asio::awaitable<void> UdpRelay::answer(std::shared_ptr<State> state, std::shared
     while (!state->stopped) {
         auto outcome = co_await (session->guest.async_receive(asio::buffer(buffer), as_result) ||
                                  session->idle.async_wait(as_result));
-        if (state->stopped) co_return;
+        if (state->stopped || !session->guest.is_open()) break;
         if (outcome.index() == 1) {
             // Cancelled: the client sent something and moved the limit; expired: nobody spoke for a minute.
             if (session->idle.expiry() > std::chrono::steady_clock::now()) continue;
@@ -211,7 +234,8 @@ asio::awaitable<void> UdpRelay::answer(std::shared_ptr<State> state, std::shared
         session->idle.expires_after(udp_idle_limit);
         state->socket.send_to(asio::buffer(buffer.data(), size), session->peer, 0, ignored);
     }
-    state->sessions.erase(session->peer);
+    const auto current = state->sessions.find(session->peer);
+    if (current != state->sessions.end() && current->second == session) state->sessions.erase(current);
 }
 
 }  // namespace vmrouter

@@ -51,6 +51,8 @@ private:
     struct State;
     struct Session;
     static asio::awaitable<void> receive(std::shared_ptr<State> state);
+    static std::shared_ptr<Session> session_of(const std::shared_ptr<State>& state, const asio::ip::udp::endpoint& peer,
+                                               const asio::ip::udp::endpoint& target);
     static asio::awaitable<void> answer(std::shared_ptr<State> state, std::shared_ptr<Session> session);
 
     std::shared_ptr<State> state_;

@@ -93,6 +93,9 @@ private:
     void follow_guests();
     asio::awaitable<void> watch_instances();
     void repair_soon();
+    void mend();
+    [[nodiscard]] std::optional<Cidr> overlapping_network() const;
+    Result<void> admit(std::span<const dns::ResolvedAddress> addresses);
     asio::awaitable<void> repair();
 
     // router/links.cpp
@@ -149,6 +152,7 @@ private:
     GuestNames names_;
     firewall::Tallies tallies_;
     TokenBucket blocked_lines_{2, 20};
+    TokenBucket admit_repairs_{0.2, 3};
     TokenBucket overlap_lines_{0.01, 1};
     TokenBucket segment_mends_{1, 10};
     std::map<int, std::string> known_ports_;  ///< of the bridge, by number

@@ -24,7 +24,7 @@ test_packages=(
 # Programs that the lab runs and that must not be installed on anybody's machine for a test, since they bring services that take
 # the machine over: unpacked, each with what it depends on, below build/lab-packages (see fetch_lab_packages).
 lab_packages=(
-    qemu-system-x86 ipxe-qemu isc-dhcp-relay
+    qemu-system-x86 ipxe-qemu passt isc-dhcp-relay
     ufw firewalld docker.io network-manager ifupdown systemd systemd-resolved prometheus
     zsh fish
 )

@@ -37,4 +37,8 @@ std::string to_string(const Ipv6& address) {
     return text;
 }
 
+std::string to_string(const IpAddress& address) {
+    return std::visit([](const auto& one) { return to_string(one); }, address);
+}
+
 }  // namespace vmrouter

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <variant>
 
 #include "src/base/ip4.hpp"
 
@@ -27,5 +28,9 @@ struct Ipv6 {
 
 /// RFC 5952 form.
 std::string to_string(const Ipv6& address);
+
+/// An address of either kind.
+using IpAddress = std::variant<Ipv4, Ipv6>;
+std::string to_string(const IpAddress& address);
 
 }  // namespace vmrouter

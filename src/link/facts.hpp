@@ -79,6 +79,25 @@ struct Route {
     friend bool operator==(const Route&, const Route&) = default;
 };
 
+/// An IPv6 prefix, host bits cleared.
+struct Network6 {
+    Ipv6 address;
+    std::uint8_t length = 0;
+    friend auto operator<=>(const Network6&, const Network6&) = default;
+};
+
+struct Route6 {
+    Network6 destination;
+    RouteType type = RouteType::Unicast;
+    struct Hop {
+        int link = 0;
+        std::optional<Ipv6> gateway;
+        friend bool operator==(const Hop&, const Hop&) = default;
+    };
+    std::vector<Hop> nexthops;
+    friend bool operator==(const Route6&, const Route6&) = default;
+};
+
 enum class RuleAction : std::uint8_t { Lookup, Goto, Nop, Blackhole, Unreachable, Prohibit, Other };
 
 /// An IPv4 routing rule, as far as we look at them.
@@ -108,6 +127,7 @@ struct HostFacts {
     std::vector<Address4> addresses;
     std::vector<Address6> addresses6;
     std::vector<Route> routes;         ///< IPv4, all tables
+    std::vector<Route6> routes6;       ///< IPv6, all tables; without IPv6 none
     std::vector<Rule> rules;           ///< IPv4, in the kernel's order
     std::vector<PathAnswer> internet;  ///< for a public address of either half of the address space
     std::map<std::string, std::string>

@@ -21,7 +21,7 @@ namespace {
 // or everything but the private ranges) covers with its shortest ones. Nothing is sent to them.
 constexpr std::array kPublicAddresses{Ipv4{23, 0, 0, 1}, Ipv4{77, 0, 0, 1}, Ipv4{151, 0, 0, 1}, Ipv4{217, 0, 0, 1}};
 
-constexpr std::array<std::string_view, 12> kSysctls{
+constexpr std::array<std::string_view, 13> kSysctls{
     "net/ipv4/ip_forward",
     "net/ipv4/conf/all/accept_redirects",
     "net/ipv4/conf/all/arp_ignore",
@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, 12> kSysctls{
     "net/ipv6/conf/all/disable_ipv6",
     "net/ipv6/conf/all/forwarding",
     "net/bridge/bridge-nf-call-iptables",
+    "net/netfilter/nf_conntrack_max",
 };
 
 template <class Header>
@@ -63,9 +64,9 @@ ifaddrmsg addresses_of(std::uint8_t family) {
     return header;
 }
 
-rtmsg ipv4_routes() {
+rtmsg routes_of(std::uint8_t family) {
     rtmsg header{};
-    header.rtm_family = AF_INET;
+    header.rtm_family = family;
     return header;
 }
 
@@ -166,9 +167,11 @@ Result<HostFacts> read_host_facts(Netlink& netlink, std::string_view segment) {
     if (!addresses) return Failure{std::move(addresses).error()};
     facts.addresses = std::move(*addresses);
     if (auto addresses6 = read_addresses6(netlink)) facts.addresses6 = std::move(*addresses6);  // none without IPv6
-    auto routes = dump<Route>(netlink, RTM_GETROUTE, ipv4_routes(), parse_route, "cannot list the routes");
+    auto routes = dump<Route>(netlink, RTM_GETROUTE, routes_of(AF_INET), parse_route, "cannot list the routes");
     if (!routes) return Failure{std::move(routes).error()};
     facts.routes = std::move(*routes);
+    if (auto routes6 = dump<Route6>(netlink, RTM_GETROUTE, routes_of(AF_INET6), parse_route6, "cannot list the routes"))
+        facts.routes6 = std::move(*routes6);
     auto rules = read_rules(netlink);
     if (!rules) return Failure{std::move(rules).error()};
     facts.rules = std::move(*rules);

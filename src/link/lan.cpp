@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <set>
 
 namespace vmrouter::link {
@@ -124,6 +125,50 @@ std::vector<Cidr> lan_prefixes(const HostFacts& facts, std::string_view segment,
         add(route.destination);
     }
     return outermost(std::move(prefixes));
+}
+
+std::vector<Uplink6> uplinks6(const HostFacts& facts, std::string_view segment,
+                              std::span<const std::string> configured) {
+    std::map<std::string, std::set<Ipv6>> gateways;
+    for (const Route6& route : facts.routes6) {
+        if (route.type != RouteType::Unicast || route.destination.length >= kShortestNetwork) continue;
+        for (const Route6::Hop& hop : route.nexthops) {
+            const Link* link = facts.find(hop.link);
+            if (link == nullptr || link->loopback() || link->name == segment) continue;
+            auto& known = gateways[link->name];
+            if (hop.gateway) known.insert(*hop.gateway);
+        }
+    }
+    std::vector<Uplink6> result;
+    if (configured.empty()) {
+        for (const auto& [name, several] : gateways) result.push_back({name, {several.begin(), several.end()}});
+        return result;
+    }
+    for (const std::string& name : configured) {
+        const auto& several = gateways[name];
+        result.push_back({name, {several.begin(), several.end()}});
+    }
+    return result;
+}
+
+std::vector<Network6> lan_prefixes6(const HostFacts& facts) {
+    const auto is_network = [](const Network6& one) {
+        return one.length >= kShortestNetwork && one.address.bytes[0] != 0xff;
+    };
+    std::set<Network6> networks;
+    for (const Address6& address : facts.addresses6) {
+        Network6 network{address.local, address.length};
+        for (std::size_t bit = address.length; bit < 128; ++bit)
+            network.address.bytes[bit / 8] =
+                static_cast<std::uint8_t>(network.address.bytes[bit / 8] & ~(0x80 >> (bit % 8)));
+        const Link* link = facts.find(address.link);
+        if (link != nullptr && !link->loopback() && is_network(network)) networks.insert(network);
+    }
+    for (const Route6& route : facts.routes6) {
+        const bool counts = route.type == RouteType::Unicast || route.type == RouteType::Local;
+        if (counts && is_network(route.destination)) networks.insert(route.destination);
+    }
+    return {networks.begin(), networks.end()};
 }
 
 std::vector<Cidr> outermost(std::vector<Cidr> prefixes) {

@@ -36,6 +36,21 @@ std::vector<Uplink> uplinks(const HostFacts& facts, std::string_view segment, st
 /// A network that contains the segment is in the list: allow the segment before blocking these.
 std::vector<Cidr> lan_prefixes(const HostFacts& facts, std::string_view segment, std::span<const Uplink> uplinks);
 
+/// The same for IPv6, as far as user-mode guests need it.
+struct Uplink6 {
+    std::string name;
+    std::vector<Ipv6> gateways;  ///< ascending; empty: a tunnel, or (configured) without a default route
+    friend bool operator==(const Uplink6&, const Uplink6&) = default;
+};
+
+/// The interfaces of the IPv6 default routes of any table, or the configured ones.
+std::vector<Uplink6> uplinks6(const HostFacts& facts, std::string_view segment,
+                              std::span<const std::string> configured);
+
+/// Every IPv6 network that the host is connected to or has a route to, default routes (prefixes shorter than /8) and
+/// multicast left out; sorted.
+std::vector<Network6> lan_prefixes6(const HostFacts& facts);
+
 /// Sorted, and without those that lie inside another. Host bits must be clear.
 std::vector<Cidr> outermost(std::vector<Cidr> prefixes);
 

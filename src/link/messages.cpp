@@ -62,9 +62,14 @@ Nexthop nexthop_of(const Attributes<Max>& attributes, int link) {
     return hop;
 }
 
+Route6::Hop hop6_of(const Attributes<RTA_MAX>& attributes, int link) {
+    return {link, attributes.ipv6(RTA_GATEWAY)};
+}
+
 /// RTA_MULTIPATH: struct rtnexthop, each with its own attributes, one after the other.
-std::vector<Nexthop> multipath(nlattr* attribute) {
-    std::vector<Nexthop> hops;
+template <class Hop>
+std::vector<Hop> multipath(nlattr* attribute, Hop (*hop_of)(const Attributes<RTA_MAX>&, int)) {
+    std::vector<Hop> hops;
     auto* bytes = static_cast<char*>(nla_data(attribute));
     auto left = static_cast<std::size_t>(nla_len(attribute));
     while (left >= sizeof(rtnexthop)) {
@@ -72,7 +77,7 @@ std::vector<Nexthop> multipath(nlattr* attribute) {
         std::memcpy(&hop, bytes, sizeof hop);
         if (hop.rtnh_len < sizeof hop || hop.rtnh_len > left) break;
         const auto own = Attributes<RTA_MAX>::of_bytes(bytes + sizeof hop, hop.rtnh_len - sizeof hop);
-        hops.push_back(nexthop_of(own, hop.rtnh_ifindex));
+        hops.push_back(hop_of(own, hop.rtnh_ifindex));
         const auto step = NLMSG_ALIGN(std::size_t{hop.rtnh_len});
         if (step >= left) break;
         bytes += step;
@@ -169,11 +174,24 @@ std::optional<Route> parse_route(const nlmsghdr& message) {
     route.priority = attributes.get<std::uint32_t>(RTA_PRIORITY).value_or(0);
     route.source = attributes.ipv4(RTA_PREFSRC);
     if (nlattr* several = attributes.find(RTA_MULTIPATH); several != nullptr) {
-        route.nexthops = multipath(several);
+        route.nexthops = multipath<Nexthop>(several, nexthop_of<RTA_MAX>);
     } else if (const auto hop = nexthop_of(attributes, attributes.get<std::int32_t>(RTA_OIF).value_or(0));
                hop != Nexthop{}) {
         route.nexthops.push_back(hop);
     }
+    return route;
+}
+
+std::optional<Route6> parse_route6(const nlmsghdr& message) {
+    const auto header = header_of<rtmsg>(message);
+    const auto attributes = Attributes<RTA_MAX>::of_message(message, sizeof header);
+    if (header.rtm_family != AF_INET6 || header.rtm_dst_len > 128 || (header.rtm_flags & RTM_F_CLONED) != 0)
+        return std::nullopt;
+    Route6 route{{attributes.ipv6(RTA_DST).value_or(Ipv6{}), header.rtm_dst_len}, route_type(header.rtm_type), {}};
+    if (nlattr* several = attributes.find(RTA_MULTIPATH); several != nullptr)
+        route.nexthops = multipath<Route6::Hop>(several, hop6_of);
+    else if (const auto link = attributes.get<std::int32_t>(RTA_OIF))
+        route.nexthops.push_back(hop6_of(attributes, *link));
     return route;
 }
 

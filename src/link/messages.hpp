@@ -21,6 +21,8 @@ std::optional<Address4> parse_address4(const nlmsghdr& message);
 std::optional<Address6> parse_address6(const nlmsghdr& message);
 /// RTM_NEWROUTE of family AF_INET.
 std::optional<Route> parse_route(const nlmsghdr& message);
+/// RTM_NEWROUTE of family AF_INET6; not what the kernel has merely cached.
+std::optional<Route6> parse_route6(const nlmsghdr& message);
 /// RTM_NEWRULE of family AF_INET.
 std::optional<Rule> parse_rule(const nlmsghdr& message);
 

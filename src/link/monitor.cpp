@@ -59,7 +59,7 @@ void note(Events& events, const nlmsghdr& message) {
         }
         case RTM_NEWROUTE:
         case RTM_DELROUTE:
-            events.routes = true;
+            (header_of<rtgenmsg>(message).rtgen_family == AF_INET6 ? events.routes6 : events.routes) = true;
             break;
         case RTM_NEWRULE:
         case RTM_DELRULE:
@@ -89,7 +89,7 @@ void note_all(Events& events, std::array<char, kBufferSize>& buffer, std::size_t
 }  // namespace
 
 bool Events::empty() const {
-    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !rules && !settings;
+    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !routes6 && !rules && !settings;
 }
 
 bool Events::networks_changed() const {
@@ -108,7 +108,7 @@ Result<FileDescriptor> open_event_socket() {
     if (bind(socket.get(), static_cast<const sockaddr*>(bytes), sizeof address) != 0)
         return Failure{system_error("cannot follow the kernel's links", errno, "netlink")};
     for (const int group : {RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV4_ROUTE,
-                            RTNLGRP_IPV4_RULE, RTNLGRP_IPV4_NETCONF}) {
+                            RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_RULE, RTNLGRP_IPV4_NETCONF}) {
         if (setsockopt(socket.get(), SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, &group, sizeof group) != 0)
             return Failure{system_error("cannot follow the kernel's links", errno, "netlink")};
     }

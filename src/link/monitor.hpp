@@ -26,6 +26,7 @@ struct Events {
     bool addresses = false;   ///< IPv4
     bool addresses6 = false;  ///< IPv6; also whenever a router advertisement renews one
     bool routes = false;
+    bool routes6 = false;  ///< IPv6
     bool rules = false;
     /// forwarding, rp_filter or proxy_arp of an interface, by whomever; the kernel tells of no other settings. That
     /// IPv6 was switched on shows as addresses6.

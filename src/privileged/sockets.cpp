@@ -1,6 +1,7 @@
 #include "src/privileged/local.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <sys/socket.h>
 #include <cerrno>
 

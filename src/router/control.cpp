@@ -41,7 +41,14 @@ Result<nlohmann::json> Router::answer(const nlohmann::json& request) {
 }
 
 nlohmann::json Router::status() {
-    StatusParts parts{plan_, privileged_.health(), {}, {}, tallies_.list(), dhcp_.get(), dns_.get()};
+    StatusParts parts{plan_, privileged_.health(), {}, {}, tallies_.list(), &names_, dhcp_.get(), dns_.get()};
+    if (plan_.segment) {
+        const auto overlap = overlapping_network();
+        parts.health.push_back({"no network of this machine overlaps the segment", !overlap,
+                                overlap ? to_string(*overlap) + " overlaps " + to_string(plan_.segment->address) +
+                                              "; choose another network.address"
+                                        : ""});
+    }
     if (auto counters = privileged_.counters()) parts.counters = std::move(*counters);
     if (dhcp_) parts.leases = dhcp_->leases();
     return status_document(parts);

@@ -1,6 +1,7 @@
 #include "src/router.hpp"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "src/base/log.hpp"
@@ -147,17 +148,24 @@ void Router::removed(Ipv4 client, const dns::Question& question, const dns::Answ
 }
 
 /// allow_domains: the set has the addresses before the guest has the answer.
+/// Nothing has to wait for `then`: admit() returns when the kernel has acknowledged the elements, and the answer leaves
+/// after that.
 bool Router::resolved(const dns::Name& name, std::span<const dns::ResolvedAddress> addresses, std::function<void()>) {
-    std::vector<Ipv4> reachable;
-    Seconds ttl = least_admission;
-    for (const auto& one : addresses) {
-        reachable.push_back(one.address);
-        ttl = std::max(ttl, Seconds{one.ttl});
+    auto admitted = admit(addresses);
+    if (!admitted && admit_repairs_.take(clock_.monotonic())) {  // has somebody just removed our table?
+        mend();
+        admitted = admit(addresses);
     }
-    if (reachable.empty()) return true;
-    if (auto admitted = privileged_.admit(reachable, ttl, clock_.monotonic()); !admitted)
-        firewall_logger.error("ADMIT {}: {}", to_string(name), to_string(admitted.error()));
+    if (!admitted) firewall_logger.error("ADMIT {}: {}", to_string(name), to_string(admitted.error()));
     return true;
+}
+
+Result<void> Router::admit(std::span<const dns::ResolvedAddress> addresses) {
+    std::map<Seconds, std::vector<Ipv4>> by_ttl;
+    for (const auto& one : addresses) by_ttl[std::max(least_admission, Seconds{one.ttl})].push_back(one.address);
+    for (const auto& [ttl, reachable] : by_ttl)
+        if (auto admitted = privileged_.admit(reachable, ttl, clock_.monotonic()); !admitted) return admitted;
+    return {};
 }
 
 }  // namespace vmrouter

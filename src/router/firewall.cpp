@@ -17,16 +17,19 @@ constexpr log::Logger firewall_logger{"firewall"};
 /// events, and the last one may undo what the first repair did.
 constexpr Milliseconds settle{200};
 
-/// "tcp 192.168.1.1:80"
+/// "tcp 192.168.1.1:80", "udp [2001:db8::1]:53"
 std::string destination_of(const firewall::Attempt& attempt) {
-    auto text = to_string(attempt.destination);
+    const auto text = to_string(attempt.destination);
+    const bool ipv6 = std::holds_alternative<Ipv6>(attempt.destination);
+    const auto with_port = (ipv6 ? "[" + text + "]" : text) + ":" + std::to_string(attempt.port);
     switch (attempt.protocol) {
         case 1:
+        case 58:
             return "icmp " + text;
         case 6:
-            return "tcp " + text + ":" + std::to_string(attempt.port);
+            return "tcp " + with_port;
         case 17:
-            return "udp " + text + ":" + std::to_string(attempt.port);
+            return "udp " + with_port;
         default:
             return "protocol " + std::to_string(attempt.protocol) + " " + text;
     }
@@ -103,12 +106,16 @@ asio::awaitable<void> Router::repair() {
         }
         if (stopping_) co_return;
         follow_segment();  // settings of an interface that was made anew are recorded anew before they are written
-        const auto mended = privileged_.repair();
-        if (!mended)
-            firewall_logger.error("REPAIR {}", to_string(mended.error()));
-        else
-            for (const auto& what : *mended) firewall_logger.warn("REPAIR {}, which somebody had removed", what);
+        mend();
     }
+}
+
+void Router::mend() {
+    const auto mended = privileged_.repair();
+    if (!mended)
+        firewall_logger.error("REPAIR {}", to_string(mended.error()));
+    else
+        for (const auto& what : *mended) firewall_logger.warn("REPAIR {}, which somebody had removed", what);
 }
 
 void Router::our_rules_changed(const firewall::Transaction& transaction) {
@@ -122,7 +129,7 @@ void Router::other_rules_changed(const firewall::Transaction&) {
 }
 
 void Router::blocked(const firewall::Attempt& attempt) {
-    const auto name = names_.name_of(attempt.source);
+    const auto name = names_.name_of(attempt);
     if (control_ && control_->has_followers()) control_->publish(blocked_event(attempt, name, clock_.now()));
     if (!tallies_.add(attempt, clock_.now()) || !blocked_lines_.take(clock_.monotonic())) return;
     firewall_logger.info("BLOCK {} {} from {}{}{}", attempt.reason, destination_of(attempt), to_string(attempt.source),

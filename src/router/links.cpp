@@ -1,5 +1,7 @@
 #include "src/router.hpp"
 
+#include <algorithm>
+
 #include "src/base/log.hpp"
 
 namespace vmrouter {
@@ -37,21 +39,30 @@ void Router::follow_host() {
         logger.info("UPLINK {}", names.empty() ? "none: guests have no internet until there is a route" : names);
         if (summary_changed) summary_changed();
     }
-    if (!plan_.segment) return;
-    for (const auto& prefix : plan_.policy.lan)
-        if (prefix.overlaps(plan_.segment->address) && overlap_lines_.take(clock_.monotonic()))
-            logger.warn(
-                "OVERLAP the host has a network {} that overlaps the segment {}; guests stay isolated, but that "
-                "network cannot be reached from here; choose another network.address",
-                to_string(prefix), to_string(plan_.segment->address));
+    const auto overlap = overlapping_network();
+    if (overlap && overlap_lines_.take(clock_.monotonic()))
+        logger.warn(
+            "OVERLAP the host has a network {} that overlaps the segment {}; guests stay isolated, but that "
+            "network cannot be reached from here; choose another network.address",
+            to_string(*overlap), to_string(plan_.segment->address));
+}
+
+std::optional<Cidr> Router::overlapping_network() const {
+    if (!plan_.segment) return std::nullopt;
+    const auto& lan = plan_.policy.lan;
+    const auto found = std::find_if(lan.begin(), lan.end(),
+                                    [&](const Cidr& prefix) { return prefix.overlaps(plan_.segment->address); });
+    return found == lan.end() ? std::nullopt : std::optional<Cidr>(*found);
 }
 
 asio::awaitable<void> Router::watch_links() {
     while (!stopping_) {
         const auto events = co_await links_->next();
         if (stopping_) co_return;
+        const bool users = !context_.usermode_uids.empty();  // only they have IPv6
         if (events.networks_changed()) follow_segment();
-        if (events.networks_changed() || events.settings) follow_host();  // others may want to forward too
+        if (events.networks_changed() || events.settings || (users && (events.routes6 || events.addresses6)))
+            follow_host();  // settings: others may want to forward too
         if (events.networks_changed()) {
             follow_ports(events.links);
             resolver_->nudge();  // a file system without inotify, a resolver that came with the link

@@ -44,6 +44,19 @@ if ip link add link enp6s0 name enp6s0.5 type vlan id 5 2>/dev/null; then # kern
     send_frame evil eth0 dst="$host_mac" vlan=5 ip.src=10.5.0.2 ip.dst=10.5.0.1 dport=123
     expect_seen host delivered "a frame for a VLAN of the host"
 fi
+
+step "sessions from before vmrouter, in both directions"
+serve pi tcp/2200
+background pi old python3 -I "$LAB/repo/tests/netns/session.py" 192.168.100.1 22
+background host old python3 -I "$LAB/repo/tests/netns/session.py" 192.168.100.11 2200
+wait_until 5 grep -q heard "$LAB/pi-old.log"
+wait_until 5 grep -q heard "$LAB/host-old.log"
+nft 'table ip tracker { chain i { type filter hook input priority 0; ct state established counter; }; chain o { type filter hook output priority 0; ct state established counter; }; }'
+start_vmrouter --iface enp6s0 --address 192.168.100.1/24
+check "the guest's is cut" wait_until 8 grep -q cut "$LAB/pi-old.log"
+check "the host's is cut" wait_until 8 grep -q cut "$LAB/host-old.log"
+stop_vmrouter
+nft delete table ip tracker
 guest_delete pi
 guest_delete evil
 stop_control

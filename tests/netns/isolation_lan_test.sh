@@ -9,22 +9,21 @@
 . "$(dirname "$0")/lib.sh"
 
 topology_bridge
-in_node gw ip addr add 10.55.0.9/32 dev lo # a private address that the LAN's gateway would route to
-in_node gw ip addr add 169.254.169.254/32 dev lo
-in_node gw ip addr add 100.64.0.9/32 dev lo
+# Of each range an address that the LAN's gateway would route to (of 0.0.0.0/8 and 127.0.0.0/8 Linux forwards nothing).
+ranges="10.55.0.9 100.64.0.9 100.127.255.9 168.63.129.16 169.254.169.254 172.16.0.9 172.31.255.9 192.0.0.9 192.168.255.9 198.18.0.9
+    198.19.255.9 240.0.0.9"
+for address in $ranges; do in_node gw ip addr add "$address/32" dev lo; done
 guest_ready() {
     guest_add g1
     guest_static g1 192.168.100.11/24 192.168.100.1
 }
 probes() { # VERB: reach or blocked or refused
-    local verb=$1
+    local verb=$1 address
     "expect_$verb" g1 tcp lan 192.168.1.50 22
     "expect_$verb" g1 tcp lan 192.168.1.50 445
     "expect_$verb" g1 tcp gw 192.168.1.1 80
     "expect_$verb" g1 tcp office 203.0.113.50 22
-    "expect_$verb" g1 tcp gw 10.55.0.9 80
-    "expect_$verb" g1 tcp gw 100.64.0.9 80
-    "expect_$verb" g1 tcp gw 169.254.169.254 80
+    for address in $ranges; do "expect_$verb" g1 tcp gw "$address" 80; done
     "expect_$verb" g1 udp lan 192.168.1.50 137
     "expect_$verb" g1 udp office 203.0.113.50 137
     "expect_$verb" g1 icmp lan 192.168.1.50
@@ -93,10 +92,22 @@ in_node gw ip addr add 198.51.102.9/32 dev lo
 expect_reach g1 tcp gw 198.51.102.9 80
 background g1 open python3 -I "$LAB/repo/tests/netns/session.py" 198.51.102.9 80
 wait_until 5 grep -q heard "$LAB/g1-open.log"
+# Nothing polls: no thread wakes up until the event, and then the set has it at once.
+switches() { cat /proc/"$VMROUTER_PID"/task/*/status | awk '/ctxt_switches/ { sum += $2 } END { print sum }'; }
+quiet() {
+    local before
+    before=$(switches)
+    sleep 2
+    [ "$before" = "$(switches)" ]
+}
+check "two seconds without a wake-up" wait_until 20 quiet
+table_handle() { nft -a list tables inet | sed -n 's/.*vmrouter_virbr10 # handle //p'; }
+lan_has() { nft list set inet vmrouter_virbr10 vm_lan | grep -q "$1"; }
+handle=$(table_handle)
 ip route add 198.51.102.0/24 via 192.168.1.7 # somewhere else than the gateway: not the internet
 ip neigh replace 192.168.1.7 lladdr "$(in_node gw cat /sys/class/net/br0/address)" dev eth0
-lan_has() { nft list set inet vmrouter_virbr10 vm_lan | grep -q "$1"; }
 check "the set of networks has it" wait_until 1 lan_has 198.51.102.0/24
+expect_equal "the table was not loaded anew" "$handle" "$(table_handle)"
 expect_refused g1 tcp gw 198.51.102.9 80
 flow_gone() { ! conntrack -L -d 198.51.102.9 2>/dev/null | grep -q ESTABLISHED; }
 check "the connection that was open into it is gone" wait_until 1 flow_gone
@@ -105,3 +116,17 @@ ip route del 198.51.102.0/24 via 192.168.1.7
 lan_has_not() { ! lan_has "$1"; }
 check "and it leaves the set with the route" wait_until 1 lan_has_not 198.51.102.0/24
 expect_reach g1 tcp gw 198.51.102.9 80
+
+step "a LAN that overlaps the segment appears: isolation is kept, and it is said"
+join host eth3 late eth1
+in_node late sh -e -c 'ip addr add 192.168.100.200/24 dev eth1; ip addr add 192.168.99.9/32 dev lo'
+ip addr add 192.168.96.2/21 dev eth3
+check "it is said loudly" wait_until 2 log_has 'OVERLAP.*192\.168\.96\.0/21.*192\.168\.100\.1/24'
+check "the set has it" wait_until 1 lan_has 192.168.96.0/21
+expect_refused g1 tcp late 192.168.99.9 22
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_reach g1 tcp inet 198.51.100.10 80
+expect_match "status shows it" '192\.168\.96\.0/21 overlaps' "$(python3 -I "$LAB/repo/tests/netns/control.py" virbr10 \
+    '[one["detail"] for one in status["health"] if "overlaps" in one["what"] and not one["ok"]]')"
+in_node late ip neigh replace 192.168.100.11 lladdr "$(cat /sys/class/net/eth3/address)" dev eth1
+expect_blocked late tcp g1 192.168.100.11 22

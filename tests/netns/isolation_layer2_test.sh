@@ -41,6 +41,7 @@ attacks() { # WITNESS(NODE HOW TEXT) [further keys]
     attack g3 "another guest's address" dst=52:54:00:00:00:03 ip.src=192.168.100.12 ip.dst=192.168.100.13 "$@"
     attack g3 "the gateway's address" dst=52:54:00:00:00:03 ip.src=192.168.100.1 ip.dst=192.168.100.13 "$@"
     attack g3 "an address of elsewhere" dst=52:54:00:00:00:03 ip.src=8.8.8.8 ip.dst=192.168.100.13 "$@"
+    attack g2 "ARP with lengths that shift its addresses" arp=reply arplen=0606 dst=$victim spa=192.168.100.1 tha=$victim tpa=192.168.100.12 "$@"
     attack g2 "an OFFER" sport=67 dport=68 ip.src=192.168.100.11 ip.dst=255.255.255.255 "$@"
     attack g2 "the first fragment of an OFFER" sport=67 dport=68 frag=0x2000 ip.src=192.168.100.11 ip.dst=255.255.255.255 "$@"
     attack g2 "a loose source route" options=830704c0a8640c00 ip.src=192.168.100.11 ip.dst=192.168.100.12 "$@"
@@ -70,6 +71,8 @@ others expect_seen
 attacks expect_seen
 in_node g2 ping -c1 -W1 192.168.100.1 >/dev/null || true # the bridge learns again where the victim is
 attacks expect_seen vlan=5
+in_node g2 ping -c1 -W1 192.168.100.1 >/dev/null || true
+attacks expect_seen vlan=ad5,5
 send_frame g1 eth0 src=$victim dst=52:54:00:00:00:03 ip.src=192.168.100.12 ip.dst=192.168.100.13
 expect_match "the bridge believes the thief of a MAC" "$victim dev vnet1" "$(bridge fdb show br virbr10)"
 for guest in g1 g2 g3; do guest_delete $guest; done
@@ -100,7 +103,7 @@ for nf in 1 0; do
     attacks expect_unseen
     [ $nf = 0 ] || continue
     step "in one tag, in a priority tag, in two"
-    for tags in 5 0 0,5; do attacks expect_unseen vlan=$tags; done
+    for tags in 5 0 0,5 ad5 ad5,5; do attacks expect_unseen vlan=$tags; done
     others expect_unseen
 done
 expect_equal "the host still knows where the victim is" "$victim" \

@@ -37,7 +37,29 @@ elif verb == "many":  # that many connections, all open at once, one word each
         answered += bool(c.recv(64))
     print("answered", answered)
 PYTHON
+mss_of() { sed -n 's/.*mss \([0-9]*\).*/\1/p' "$LAB/inet-dump$1.log" | head -1; }
+syn() { # NUMBER: a connection, with the SYN as inet sees it
+    background inet "dump$1" tcpdump -l -n -i eth0 -c 1 'tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn'
+    wait_until 5 grep -q listening "$LAB/inet-dump$1.log"
+    expect_reach g1 tcp inet 198.51.100.10 80
+    wait_until 5 grep -q mss "$LAB/inet-dump$1.log"
+}
+narrow() { # the uplink's MTU
+    ip link set eth0 mtu "$1"
+    in_node gw ip link set lan1 mtu "$1"
+}
+start_control
+guest_add g1
+guest_static g1 192.168.100.11/24 192.168.100.1
+narrow 1400
+syn 0
+expect_equal "nothing else makes segments smaller" 1460 "$(mss_of 0)"
+narrow 1500
+guest_delete g1
+stop_control
+
 start_vmrouter --bridge virbr10 --address 192.168.100.1/24
+LAB_GUESTS=0
 guest_add g1
 guest_static g1 192.168.100.11/24 192.168.100.1
 background inet sink python3 "$LAB/load.py" sink 198.51.100.10 9000 0
@@ -46,21 +68,12 @@ expect_equal "64 MiB arrive" "arrived 67108864" "$(in_node g1 timeout 60 python3
 expect_equal "2000 connections at once" "answered 2000" "$(in_node g1 timeout 60 python3 "$LAB/load.py" many 198.51.100.10 80 2000)"
 
 step "the segment size follows the smaller MTU"
-mss_of() { sed -n 's/.*mss \([0-9]*\).*/\1/p' "$LAB/inet-dump$1.log" | head -1; }
-syn() { # NUMBER: a connection, with the SYN as inet sees it
-    background inet "dump$1" tcpdump -l -n -i eth0 -c 1 'tcp[tcpflags] & (tcp-syn|tcp-ack) == tcp-syn'
-    wait_until 5 grep -q listening "$LAB/inet-dump$1.log"
-    expect_reach g1 tcp inet 198.51.100.10 80
-    wait_until 5 grep -q mss "$LAB/inet-dump$1.log"
-}
 syn 1
 expect_equal "Ethernet: 1460" 1460 "$(mss_of 1)"
-ip link set eth0 mtu 1400
-in_node gw ip link set lan1 mtu 1400
+narrow 1400
 syn 2
 expect_equal "an uplink with 1400: 1360" 1360 "$(mss_of 2)"
-ip link set eth0 mtu 1500
-in_node gw ip link set lan1 mtu 1500
+narrow 1500
 
 step "a narrow path behind the gateway: its errors reach the guest"
 in_node gw ip link set wan0 mtu 1300

@@ -18,13 +18,44 @@ reconfigure() {
     wait_until 5 sh -c "tail -n +$((from + 1)) '$LAB/vmrouter.log' | grep -q RELOAD" || fail "reload: $1"
 }
 
+guests() {
+    LAB_GUESTS=0
+    guest_add g1
+    guest_add g2
+    guest_static g1 192.168.100.11/24 192.168.100.1
+    guest_static g2 192.168.100.12/24 192.168.100.1
+    serve g2 tcp/22
+}
+in_node gw ip addr add 169.254.169.254/32 dev lo
+unheard() { # WITNESS: what isolate_guests keeps from the neighbour
+    send_frame g1 eth0 ip.src=192.168.100.11 ip.dst=255.255.255.255 dport=5353
+    "$1" g2 in "a broadcast"
+    send_frame g1 eth0 arp=request spa=192.168.100.11 tpa=192.168.100.12
+    "$1" g2 in "an ARP question"
+}
+through_us() { in_node g1 ip neigh replace 192.168.100.12 lladdr "$(cat /sys/class/net/virbr10/address)" dev eth0 nud permanent; }
+
+start_control
+guests
+for target in "lan 192.168.1.50 22" "lan 192.168.1.50 445" "office 203.0.113.50 22" "inet 198.51.100.10 80" "inet 198.51.100.10 443" \
+    "host 192.168.100.1 22" "host 192.168.1.2 22" "host 192.168.1.2 8080" "host 10.77.0.1 22" "gw 169.254.169.254 80" "g2 192.168.100.12 22"; do
+    # shellcheck disable=SC2086
+    expect_reach g1 tcp $target
+done
+expect_reach g1 udp inet 198.51.100.10 123
+unheard expect_seen
+through_us
+expect_reach g1 tcp g2 192.168.100.12 22
+for _ in 1 2 3 4 5; do background g1 "free$_" python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80; done
+wait_until 5 grep -q heard "$LAB/g1-free5.log"
+expect_reach g1 tcp inet 198.51.100.10 443
+guest_delete g1
+guest_delete g2
+stop_control
+
 configure ''
 start_vmrouter --config "$LAB/vm.toml"
-guest_add g1
-guest_add g2
-guest_static g1 192.168.100.11/24 192.168.100.1
-guest_static g2 192.168.100.12/24 192.168.100.1
-serve g2 tcp/22
+guests
 expect_refused g1 tcp lan 192.168.1.50 445
 expect_reach g1 tcp g2 192.168.100.12 22
 
@@ -85,7 +116,7 @@ wait_until 5 grep -q heard "$LAB/g1-many5.log"
 expect_refused g1 tcp inet 198.51.100.10 443
 expect_reach g2 tcp inet 198.51.100.10 443
 
-step "an uplink by name: when it is not the way, nothing leaves"
+step "an uplink by name: when it is not the way, nothing leaves (see isolation_vpn as well)"
 reconfigure 'uplink = ["wg0"]'
 expect_refused g2 tcp inet 198.51.100.10 80
 join host wg0 inet tun0
@@ -109,12 +140,9 @@ step "isolate_guests: not at layer 2, not through us, not by broadcast, also for
 NETWORK='isolate_guests = true' configure ''
 start_vmrouter --config "$LAB/vm.toml"
 expect_blocked g1 tcp g2 192.168.100.12 22
-in_node g1 ip neigh replace 192.168.100.12 lladdr "$(cat /sys/class/net/virbr10/address)" dev eth0
+through_us
 expect_refused g1 tcp g2 192.168.100.12 22
-send_frame g1 eth0 ip.src=192.168.100.11 ip.dst=255.255.255.255 dport=5353
-expect_unseen g2 in "a broadcast"
-send_frame g1 eth0 arp=request spa=192.168.100.11 tpa=192.168.100.12
-expect_unseen g2 in "an ARP question"
+unheard expect_unseen
 guest_add g3
 guest_static g3 192.168.100.13/24 192.168.100.1
 expect_reach g3 tcp inet 198.51.100.10 80

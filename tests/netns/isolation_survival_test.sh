@@ -33,7 +33,7 @@ rules=$(count)
 expect_refused g1 tcp lan 192.168.1.50 22
 expect_reach g1 tcp inet 198.51.100.10 80
 
-step "killed: the rules stay"
+step "killed: the rules stay (what they stop, a plain router lets through: isolation_lan, isolation_host)"
 stop_vmrouter KILL
 expect_refused g1 tcp lan 192.168.1.50 22
 expect_refused g1 tcp office 203.0.113.50 22
@@ -43,6 +43,7 @@ start_vmrouter --config "$LAB/vm.toml"
 expect_equal "the next start has the same rules" "$rules" "$(count)"
 expect_reach g1 tcp inet 198.51.100.10 80
 
+switch_is_back() { ip rule show priority 100 | sort | cmp -s - <(sort "$LAB/switch"); }
 step "somebody flushes everything, and vmrouter is stopped: the dead man's switch"
 for filter in 0 1 2; do
     sysctl -qw net.ipv4.conf.all.rp_filter=$filter net.ipv4.conf.eth0.rp_filter=$filter
@@ -54,13 +55,25 @@ for filter in 0 1 2; do
     expect_blocked g1 udp lan 192.168.1.50 137
     expect_blocked g1 tcp office 203.0.113.50 22
     expect_reach g1 tcp host 192.168.1.2 22 # the control: nothing else stops it now
-    in_node g1 python3 -I "$LAB/repo/tests/netns/session.py" 192.168.1.2 22 >"$LAB/gap.log" 2>&1 &
+    if [ $filter = 0 ]; then # nor is it anything but the switch that keeps the LAN shut
+        ip rule show priority 100 >"$LAB/switch"
+        while ip rule del priority 100 2>/dev/null; do :; done
+        expect_arrive g1 tcp lan 192.168.1.50 22
+        expect_arrive g1 udp lan 192.168.1.50 137
+        expect_arrive g1 tcp office 203.0.113.50 22
+    fi
+    in_node g1 python3 -I "$LAB/repo/tests/netns/session.py" 192.168.1.2 22 >"$LAB/gap$filter.log" 2>&1 &
     gap=$!
-    wait_until 5 grep -q heard "$LAB/gap.log"
+    wait_until 5 grep -q heard "$LAB/gap$filter.log"
+    python3 -I "$LAB/repo/tests/netns/session.py" 192.168.100.11 22 >"$LAB/gap-host$filter.log" 2>&1 &
+    gap_host=$!
+    wait_until 5 grep -q heard "$LAB/gap-host$filter.log"
     kill -CONT "$VMROUTER_PID"
-    check "rp_filter $filter: repaired within a second" wait_until 1 complete "$rules"
-    check "what began in the gap is cut" wait_until 5 grep -q cut "$LAB/gap.log"
-    wait $gap || true
+    check "rp_filter $filter: repaired at once" wait_until 5 complete "$rules"
+    check "what began in the gap is cut" wait_until 5 grep -q cut "$LAB/gap$filter.log"
+    check "in the other direction too" wait_until 5 grep -q cut "$LAB/gap-host$filter.log"
+    wait $gap $gap_host || true
+    [ $filter != 0 ] || check "the switch is put back" wait_until 1 switch_is_back
     expect_refused g1 tcp lan 192.168.1.50 22
     expect_refused g1 tcp host 192.168.1.2 22
 done
@@ -71,14 +84,17 @@ repaired() { # TEXT COMMAND...: it changes something of ours
     local text=$1
     shift
     "$@"
-    if wait_until 2 restored; then ok "$text is repaired"; else fail "$text is not repaired"; fi
+    if wait_until 5 restored; then ok "$text is repaired"; else
+        fail "$text is not repaired"
+        stable | diff - "$LAB/wanted" | head -10
+    fi
 }
 stable() {
     local family
     for family in inet bridge arp; do nft -s list table $family vmrouter_virbr10; done 2>&1 |
-        grep -vE 'limit rate|ct count|expires|52:54|elements = .* counter' # what packets put there
+        awk '/set vm_(loud|refusals|flows_guest|flows_all|sent|received|got|macs|newcomers|unleased) /, /^\t}/ { next } { print }' # what packets put there
     ip rule | grep '^100:' | sort
-    sysctl net.ipv4.conf.virbr10.arp_ignore net.ipv4.conf.virbr10.forwarding net.ipv4.conf.eth0.forwarding \
+    sysctl net.ipv4.conf.virbr10.arp_ignore net.ipv4.conf.virbr10.send_redirects net.ipv4.conf.eth0.src_valid_mark net.ipv4.conf.virbr10.forwarding net.ipv4.conf.eth0.forwarding \
         net.ipv6.conf.virbr10.disable_ipv6
 }
 stable >"$LAB/wanted"
@@ -86,12 +102,21 @@ restored() { stable | cmp -s - "$LAB/wanted"; }
 repaired "a deleted table" nft delete table inet vmrouter_virbr10
 repaired "a deleted bridge table" nft delete table bridge vmrouter_virbr10
 repaired "a flushed chain" nft flush chain inet vmrouter_virbr10 vm_from_guest
+handle() { nft -a list chain "$1" vmrouter_virbr10 "$2" | grep "$3" | sed 's/.*handle //' | head -1; }
+repaired "a deleted rule" nft delete rule inet vmrouter_virbr10 vm_from_guest handle "$(handle inet vm_from_guest @vm_private)"
+repaired "a deleted rule of the bridge" nft delete rule bridge vmrouter_virbr10 vm_frame handle "$(handle bridge vm_frame 'ether type !=')"
+delete_chain() { nft "flush chain inet vmrouter_virbr10 vm_clamp; delete chain inet vmrouter_virbr10 vm_clamp"; }
+repaired "a deleted chain" delete_chain
 repaired "an added rule" nft insert rule inet vmrouter_virbr10 vm_from_guest accept
 repaired "a set element" nft delete element inet vmrouter_virbr10 vm_lan '{ 203.0.113.0/24 }'
 repaired "a port" nft delete element bridge vmrouter_virbr10 vm_ports '{ "vnet1" }'
 # shellcheck disable=SC2046
 repaired "a routing rule" ip rule del $(ip rule | awk '/^100:/ { $1 = ""; print "priority 100" $0; exit }' | sed 's/from all//')
 repaired "forwarding" sysctl -qw net.ipv4.conf.eth0.forwarding=0
+for setting in arp_ignore=0 send_redirects=1 accept_redirects=1 accept_source_route=1; do
+    repaired "$setting, of which the kernel tells nobody" sysctl -qw "net.ipv4.conf.virbr10.$setting"
+done
+repaired "src_valid_mark" sysctl -qw net.ipv4.conf.eth0.src_valid_mark=0
 repaired "disable_ipv6" sysctl -qw net.ipv6.conf.virbr10.disable_ipv6=0
 expect_equal "the tables of others are as they were" "$(cat "$LAB/others")" "$(others)"
 expect_refused g1 tcp lan 192.168.1.50 22

@@ -292,10 +292,10 @@ def transport(protocol, keys, pseudo, payload):
 
 
 def frame(token, device, keys):
-    """Sends one frame. Keys: dst, src (MAC; default broadcast and the device's), vlan=5,6 (tags, outermost first),
+    """Sends one frame. Keys: dst, src (MAC; default broadcast and the device's), vlan=ad5,6 (tags, outermost first, ad: 802.1ad),
     type=0800 (hex; for an arbitrary payload), llc=1 (802.3 with a length), count=N, hex=BYTES (in place of the token), and
     IPv4: ip.src ip.dst proto ttl options=HEX frag=N;   IPv6: ip6.src ip6.dst proto;
-    udp, tcp, icmp: sport dport flags seq ackno icmp_type icmp_code;   ARP: arp=request|reply sha spa tha tpa."""
+    udp, tcp, icmp: sport dport flags seq ackno icmp_type icmp_code;   ARP: arp=request|reply sha spa tha tpa arplen (hex)."""
     wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
     wire.bind((device, 0))
     own = wire.getsockname()[4]
@@ -320,7 +320,8 @@ def frame(token, device, keys):
         packet = struct.pack("!IHBB", 6 << 28, len(body), number, int(keys.get("ttl", 64))) + ends + body
     elif "arp" in keys:
         kind = ETH_P_ARP
-        packet = struct.pack("!HHBBH", 1, ETH_P_IP, 6, 4, 2 if keys["arp"] == "reply" else 1)
+        packet = struct.pack("!HH", 1, ETH_P_IP) + bytes.fromhex(keys.get("arplen", "0604"))
+        packet += struct.pack("!H", 2 if keys["arp"] == "reply" else 1)
         packet += mac(keys["sha"]) if "sha" in keys else source
         packet += socket.inet_aton(keys["spa"]) + mac(keys.get("tha", "00:00:00:00:00:00"))
         packet += socket.inet_aton(keys["tpa"]) + payload
@@ -328,7 +329,8 @@ def frame(token, device, keys):
         kind, packet = int(keys.get("type", "0800"), 16), payload
     if "llc" in keys:
         kind = len(packet)
-    tags = b"".join(struct.pack("!HH", 0x8100, int(tag)) for tag in keys.get("vlan", "").split(",") if tag)
+    tags = b"".join(struct.pack("!HH", 0x88A8 if tag.startswith("ad") else 0x8100, int(tag.removeprefix("ad")))
+                    for tag in keys.get("vlan", "").split(",") if tag)
     whole = (destination + source + tags + struct.pack("!H", kind) + packet).ljust(60, b"\0")
     for _ in range(int(keys.get("count", 1))):
         wire.send(whole)

@@ -87,7 +87,9 @@ TEST_CASE("With the LAN allowed the dead man's switch shuts only what is always 
     config.firewall.block = {*Cidr::parse("10.9.0.0/16")};
     const auto plan = make_plan(config, {}, laptop(), {});
     REQUIRE(plan);
-    CHECK(plan->lans == std::vector<Cidr>{*Cidr::parse("10.9.0.0/16")});
+    // ... and the addresses of cloud agents and metadata.
+    CHECK(plan->lans == std::vector<Cidr>{*Cidr::parse("10.9.0.0/16"), *Cidr::parse("168.63.129.16/32"),
+                                          *Cidr::parse("169.254.0.0/16")});
 }
 
 TEST_CASE("A link that leads to an allowed network forwards like an uplink and no other does") {
@@ -172,4 +174,34 @@ TEST_CASE("The DHCP range is the subnet without its first and last address unles
 TEST_CASE("The host's names are its own and those of its hosts file without comments") {
     const auto names = host_names("127.0.0.1\tlocalhost\n# 1.2.3.4 no\n192.168.1.5 NAS nas.lan # the box\n", "Laptop");
     CHECK(names == std::vector<std::string>{"laptop", "localhost", "nas", "nas.lan"});
+}
+
+TEST_CASE("Guests together have at most half of the connections that the machine can track") {
+    auto facts = laptop();
+    const auto limit = [&facts] {
+        const auto plan = make_plan(bridge(), {}, facts, {});
+        REQUIRE(plan);
+        return plan->policy.segment->max_segment_connections;
+    };
+    CHECK(limit() == 65536);  // not known yet
+    facts.sysctls["net/netfilter/nf_conntrack_max"] = "16384";
+    CHECK(limit() == 8192);
+    facts.sysctls["net/netfilter/nf_conntrack_max"] = "1048576";
+    CHECK(limit() == 65536);
+    facts.sysctls["net/netfilter/nf_conntrack_max"] = "0";
+    CHECK(limit() == 1);
+}
+
+TEST_CASE("An uplink for IPv6 alone neither forwards IPv4 nor is one for it") {
+    auto facts = laptop();
+    facts.routes6 = {{{Ipv6{}, 0}, link::RouteType::Unicast, {{3, std::nullopt}}}};
+    PlanContext context;
+    context.usermode_uids = {1001};
+    const auto plan = make_plan(bridge(), {}, facts, context);
+    REQUIRE(plan);
+    const auto& uplinks = plan->policy.uplinks;
+    REQUIRE(uplinks.size() == 2);
+    CHECK(uplinks[1] == firewall::Uplink{"tun0", std::nullopt, std::nullopt, true});
+    CHECK_FALSE(uplinks[1].leads_to_ipv4());
+    CHECK(forwarding_links(plan->policy) == std::vector<std::string>{"eth0"});
 }

@@ -207,3 +207,19 @@ TEST_CASE("A datagram for a guest without an address is dropped, and the next on
     udp::endpoint from;
     CHECK(scene.receive(scene.guest, from) == "found");
 }
+
+TEST_CASE("When the guest moves the next datagram of the same peer goes to where it is") {
+    UdpScene scene;
+    auto peer = scene.peer();
+    udp::endpoint from;
+    peer.send_to(asio::buffer(std::string("first")), scene.entry);
+    CHECK(scene.receive(scene.guest, from) == "first");
+
+    constexpr Ipv4 moved{127, 0, 0, 3};
+    udp::socket other(scene.io, udp::endpoint(to_asio(moved), scene.guest.local_endpoint().port()));
+    scene.target = moved;
+    peer.send_to(asio::buffer(std::string("second")), scene.entry);
+    CHECK(scene.receive(other, from) == "second");
+    other.send_to(asio::buffer(std::string("answer")), from);
+    CHECK(scene.receive(peer, from) == "answer");
+}

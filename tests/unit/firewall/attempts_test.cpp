@@ -26,6 +26,15 @@ const char* const syn_to_lan =
     "9c4001bd 00000001 00000000 a002faf0 00000000"           // TCP
     "020405b4 0402080a 00000000 00000000 01030307";
 
+// A SYN of a user-mode guest from 2001:db8:1::2 to 2001:db8:1::50 port 80, of which 64 bytes were kept.
+const char* const syn_to_lan6 =
+    "78000000 00040000 00000000 00000000 02000400"                    // nlmsghdr, nfgenmsg
+    "08000100 86dd0300"                                               // packet header: IPv6, output
+    "16000a00 766d726f 75746572 3a757365 726d6f64 6500 0000"          // prefix "vmrouter:usermode"
+    "44000900 60000000 00280640 20010db8 00010000 00000000 00000002"  // payload: IPv6
+    "20010db8 00010000 00000000 00000050"                             //
+    "9c400050 00000001 00000000 a002faf0 00000000 020405a0";          // TCP
+
 std::vector<std::uint8_t> bytes(const char* hex) {
     return parse_hex(hex).value();
 }
@@ -49,8 +58,18 @@ TEST_CASE("A logged packet says who wanted what and why not") {
     CHECK(attempts[0] == attempt("52:54:00:00:00:01", "192.168.1.50", 445));
 }
 
+TEST_CASE("A user-mode guest's IPv6 is told as well") {
+    const auto attempts = parse_attempts(bytes(syn_to_lan6));
+    REQUIRE(attempts.size() == 1);
+    CHECK(attempts[0].reason == "usermode");
+    CHECK(to_string(attempts[0].source) == "2001:db8:1::2");
+    CHECK(to_string(attempts[0].destination) == "2001:db8:1::50");
+    CHECK(attempts[0].protocol == 6);
+    CHECK(attempts[0].port == 80);
+}
+
 TEST_CASE("Every truncation of a logged packet is survived") {
-    const auto whole = bytes(syn_to_lan);
+    const auto whole = bytes(GENERATE(syn_to_lan, syn_to_lan6));
     for (std::size_t size = 0; size < whole.size(); ++size) {
         const std::vector<std::uint8_t> part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
         CHECK(parse_attempts(part).empty());
@@ -80,7 +99,7 @@ TEST_CASE("Attempts are counted by guest and destination") {
 }
 
 TEST_CASE("However many destinations a guest tries the list is bounded") {
-    Tallies tallies(100);
+    Tallies tallies(100, 100);
     for (std::uint16_t port = 1; port <= 1000; ++port)
         tallies.add(attempt("52:54:00:00:00:01", "192.168.1.50", port), Time{Seconds(port)});
     const auto list = tallies.list();
@@ -88,6 +107,30 @@ TEST_CASE("However many destinations a guest tries the list is bounded") {
     CHECK(list.front().attempt.port == 1000);
     CHECK(list.back().attempt.port == 901);
     CHECK(tallies.total() == 1000);
+}
+
+TEST_CASE("A guest that scans does not push the attempts of others out") {
+    Tallies tallies(100, 10);
+    tallies.add(attempt("52:54:00:00:00:02", "192.168.1.50", 22), Time{Seconds(1)});
+    for (std::uint16_t port = 1; port <= 1000; ++port)
+        tallies.add(attempt("52:54:00:00:00:01", "192.168.1.50", port), Time{Seconds(1 + port)});
+    const auto list = tallies.list();
+    REQUIRE(list.size() == 11);
+    CHECK(list.front().attempt.port == 1000);
+    CHECK(list.back().attempt.guest == mac("52:54:00:00:00:02"));
+}
+
+TEST_CASE("Made-up MAC addresses do not make the list longer than its limit") {
+    Tallies tallies(100, 10);
+    for (std::uint8_t i = 1; i <= 250; ++i) {
+        auto one = attempt("52:54:00:00:00:00", "192.168.1.50", 22);
+        one.guest.bytes[5] = i;
+        tallies.add(one, Time{Seconds(i)});
+    }
+    const auto list = tallies.list();
+    REQUIRE(list.size() == 100);
+    CHECK(list.front().attempt.guest == mac("52:54:00:00:00:fa"));
+    CHECK(list.back().attempt.guest == mac("52:54:00:00:00:97"));
 }
 
 TEST_CASE("The kernel's log of a refused packet arrives") {
@@ -122,7 +165,8 @@ TEST_CASE("The kernel's log of a refused packet arrives") {
         if (collect.all.empty()) return;
         found.expect(collect.all[0].reason == "arp" && !collect.all[0].guest.is_zero(),
                      "reason " + collect.all[0].reason);
-        found.expect(collect.all[0].source == ip("192.168.100.1"), "source " + to_string(collect.all[0].source));
+        found.expect(collect.all[0].source == IpAddress{ip("192.168.100.1")},
+                     "source " + to_string(collect.all[0].source));
         log.close();
         io.run_for(std::chrono::milliseconds(50));
     });

@@ -92,6 +92,15 @@ inline Policy lan_policy() {
     return policy;
 }
 
+/// A segment whose guests could make up more addresses than the kernel keeps neighbours for.
+inline Policy wide_policy() {
+    Policy policy = interface_policy();
+    policy.segment->address = cidr("172.20.0.1/16");
+    policy.segment->max_segment_connections = 1024;
+    policy.bindings = {{mac("b8:27:eb:00:00:01"), ip("172.20.0.10"), {}}};
+    return policy;
+}
+
 inline Policy usermode_policy() {
     Policy policy;
     policy.instance = "usermode";
@@ -105,7 +114,8 @@ inline Policy usermode_policy() {
 
 inline std::vector<std::pair<std::string, Policy>> golden_policies() {
     return {{"bridge", bridge_policy()}, {"interface", interface_policy()}, {"full", full_policy()},
-            {"closed", closed_policy()}, {"lan_allowed", lan_policy()},     {"usermode", usermode_policy()}};
+            {"closed", closed_policy()}, {"lan_allowed", lan_policy()},     {"usermode", usermode_policy()},
+            {"wide", wide_policy()}};
 }
 
 }  // namespace vmrouter::firewall::test

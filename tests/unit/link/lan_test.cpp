@@ -188,3 +188,48 @@ TEST_CASE("a bridge is refused when it is something else or the host's own netwo
     CHECK_FALSE(refuse_bridge(host.facts, "virbr10"));
     CHECK_FALSE(refuse_bridge(host.facts, "virbr11"));
 }
+
+namespace {
+
+Network6 net6(const char* address, std::uint8_t length) {
+    return {*Ipv6::parse(address), length};
+}
+
+/// eth0 with a global network and a default route, eth1 with a network behind another router.
+Host six() {
+    Host host;
+    host.link("eth0").link("eth1");
+    host.facts.addresses6 = {{2, *Ipv6::parse("2001:db8:1::2"), 64, 0, true, false},
+                             {2, *Ipv6::parse("fe80::2"), 64, 0, true, true}};
+    host.facts.routes6 = {
+        {net6("::", 0), RouteType::Unicast, {{2, Ipv6::parse("fe80::1")}}},
+        {net6("2001:db8:1::", 64), RouteType::Unicast, {{2, std::nullopt}}},
+        {net6("2001:db8:55::", 48), RouteType::Unicast, {{3, Ipv6::parse("fe80::5")}}},
+        {net6("2001:db8:1::2", 128), RouteType::Local, {{1, std::nullopt}}},
+        {net6("2001:db8:66::", 48), RouteType::Refusing, {{1, std::nullopt}}},
+        {net6("ff00::", 8), RouteType::Other, {{2, std::nullopt}}},
+    };
+    return host;
+}
+
+}  // namespace
+
+TEST_CASE("the ipv6 uplink is where the default route leads with its gateway") {
+    Host host = six();
+    CHECK(uplinks6(host.facts, "virbr10", {}) == std::vector<Uplink6>{{"eth0", {*Ipv6::parse("fe80::1")}}});
+    CHECK(uplinks6(host.facts, "eth0", {}).empty());                                             // never the segment
+    host.facts.routes6.push_back({net6("2000::", 3), RouteType::Unicast, {{3, std::nullopt}}});  // a tunnel's
+    CHECK(uplinks6(host.facts, "virbr10", {}) ==
+          std::vector<Uplink6>{{"eth0", {*Ipv6::parse("fe80::1")}}, {"eth1", {}}});
+}
+
+TEST_CASE("a configured ipv6 uplink is one also without a route") {
+    const std::vector<std::string> configured{"wg0", "eth0"};
+    CHECK(uplinks6(six().facts, "virbr10", configured) ==
+          std::vector<Uplink6>{{"wg0", {}}, {"eth0", {*Ipv6::parse("fe80::1")}}});
+}
+
+TEST_CASE("ipv6 networks are those of addresses and routes but no default route and no multicast") {
+    CHECK(lan_prefixes6(six().facts) == std::vector<Network6>{net6("2001:db8:1::", 64), net6("2001:db8:1::2", 128),
+                                                              net6("2001:db8:55::", 48), net6("fe80::", 64)});
+}
