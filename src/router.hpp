@@ -97,6 +97,7 @@ private:
     Result<void> start_control();
     Result<nlohmann::json> answer(const nlohmann::json& request);
     [[nodiscard]] nlohmann::json status();
+    [[nodiscard]] nlohmann::json about_guest(const std::string& guest);
 
     // dhcp::Observer
     void leases_changed(std::span<const dhcp::AppliedChange> changes) override;
