@@ -74,9 +74,9 @@ void about_firewalls(List& list, const Facts& f) {
             "a reverse path check drops before connection tracking; DISCOVER comes from 0.0.0.0" +
                 std::string(f.bridge_calls_iptables ? ", and bridged frames pass it (bridge-nf-call-iptables is 1)"
                                                     : ""),
-            rule.where + ": " + rule.rule,
-            "except the segment from it: insert a rule before it that accepts iifname \"" +
-                (f.segment.empty() ? "SEGMENT" : f.segment) + "\"");
+            rule.where + ": " + escape(rule.rule) + " (handle " + std::to_string(rule.handle) + ")",
+            "nft insert rule " + rule.where + " position " + std::to_string(rule.handle) + " iifname \"" +
+                (f.segment.empty() ? "SEGMENT" : f.segment) + "\" accept");
     if (f.bridge_calls_iptables)
         add(list, Severity::Note, "bridge_nf",
             "bridged frames pass iptables (bridge-nf-call-iptables is 1, Docker sets it); our rules allow for it, "
@@ -314,6 +314,20 @@ bool checks_path(const json& expressions) {
     });
 }
 
+/// The rule in a few words; nft's own text is not in a JSON listing.
+std::string text_of(const json& expressions) {
+    std::string text;
+    for (const auto& one : expressions) {
+        const auto xt = one.find("xt");
+        const auto word = xt != one.end()         ? xt->value("name", "")
+                          : one.contains("match") ? std::string("fib")
+                          : one.contains("drop")  ? std::string("drop")
+                                                  : std::string();
+        if (!word.empty()) text += (text.empty() ? "" : " ") + word;
+    }
+    return text;
+}
+
 }  // namespace
 
 std::string to_string(Severity severity) {
@@ -363,7 +377,7 @@ std::vector<PathRule> path_rules(std::string_view ruleset_json) {
         const auto expressions = rule->value("expr", json::array());
         const bool base = std::find(prerouting.begin(), prerouting.end(), where) != prerouting.end();
         if ((base || where.find("rpfilter") != std::string::npos) && checks_path(expressions) && drops(expressions))
-            found.push_back({where, expressions.dump()});
+            found.push_back({where, rule->value("handle", std::uint64_t{0}), text_of(expressions)});
     }
     return found;
 }

@@ -38,7 +38,8 @@ struct Finding {
 /// A rule of another program that drops by reverse path before connection tracking.
 struct PathRule {
     std::string where;  ///< "ip raw PREROUTING"
-    std::string rule;
+    std::uint64_t handle = 0;
+    std::string rule;  ///< "rpfilter DROP"
 };
 
 struct Resolver {

@@ -24,6 +24,9 @@ using proof::Row;
 using proof::Subject;
 using proof::Verdict;
 
+constexpr std::chrono::milliseconds first_wait{2000};
+constexpr std::chrono::milliseconds later_wait{30};  ///< what it said before is as good
+
 /// What the instance says of itself.
 Result<Subject> ask_instance(const cli::Instance& instance, std::chrono::milliseconds wait, const Folders& folders) {
     auto socket = control_socket(instance, folders);
@@ -137,7 +140,7 @@ int verify(const cli::Verify& options, std::istream& in, std::ostream& out, std:
     };
     if (geteuid() != 0)
         return fail({"verify joins the segment and watches every interface, which takes root", {}, "run it with sudo"});
-    auto subject = ask_instance(options.instance, options.wait, folders);
+    auto subject = ask_instance(options.instance, first_wait, folders);
     if (!subject) return fail(subject.error());
     auto netlink = link::Netlink::open();
     if (!netlink) return fail(netlink.error());
@@ -155,7 +158,7 @@ int verify(const cli::Verify& options, std::istream& in, std::ostream& out, std:
     do {
         if (proof::Session::interrupted()) break;
         // One that does not answer is judged by what it said last.
-        if (auto now = ask_instance(options.instance, options.wait, folders)) subject = std::move(now);
+        if (auto now = ask_instance(options.instance, later_wait, folders)) subject = std::move(now);
         session.take(*subject);
         auto rows = std::exchange(first, {});
         auto tried = session.probe();

@@ -80,6 +80,7 @@ private:
     Result<void> look_around();
     void send(const Probe& probe);
     void speak(const Probe& probe);
+    [[nodiscard]] bool is_answered(std::size_t number) const;
     [[nodiscard]] bool all_answered() const;
     void ask_as_machine(std::vector<Row>& rows);
 
@@ -96,7 +97,8 @@ private:
     Situation situation_;
     std::vector<Probe> probes_;
     std::vector<Outcome> outcomes_;
-    std::set<int> segment_links_;  ///< the segment, its ports, our near ends, loopback
+    std::set<std::string> given_up_;  ///< rows that nothing came for in the round before: not waited for again
+    std::set<int> segment_links_;     ///< the segment, its ports, our near ends, loopback
     link::HostFacts facts_;
     std::set<Ipv4> known_;  ///< neighbours for whom this machine asks anyway
     std::optional<MacAddress> router_;

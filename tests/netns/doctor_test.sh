@@ -77,7 +77,7 @@ named "a line of the hosts file" hosts_file "hostsfile:1"
 named "a leases file that is none" files "no plain file.*/var/lib/vmrouter/virbr10/leases"
 named "a policy that vmrouter will get through" firewall "gets through when it starts.*ip filter FORWARD.*policy drop"
 named "a chain that drops before ours" firewall "inet strict early"
-named "a reverse path check in raw PREROUTING" reverse_path "ip raw PREROUTING"
+named "a reverse path check in raw PREROUTING" reverse_path "ip raw PREROUTING: rpfilter DROP \\(handle [0-9]+\\)"
 named "a VPN's routing rule before ours" policy_routing "vpn0.*ip rule 5270"
 gone "$pid53"
 gone "$pid67"
@@ -134,6 +134,12 @@ look 1 --config "$LAB/wide.toml"
 named "a network inside a wider one" address_overlap "10.77.0.0/24"
 cat >"$LAB/bad.toml" <<<$'[network]\nbrigde = "virbr10"'
 run_vmrouter 2 doctor --config "$LAB/bad.toml"
+printf '#!/bin/sh\nexec python3 -I "%s" nftables "%s" "$@"\n' "$LAB_DIR/without.py" "$VMROUTER" >"$LAB/without-nftables"
+chmod +x "$LAB/without-nftables"
+real=$VMROUTER VMROUTER=$LAB/without-nftables
+look 1 "${here[@]}"
+named "a kernel without nftables" kernel "nf_tables"
+VMROUTER=$real
 silent "${here[@]}"
 
 step "with an instance"
@@ -169,7 +175,7 @@ background rogue dnsmasq dnsmasq --keep-in-foreground --conf-file=/dev/null --po
 wait_until 5 in_node rogue sh -c 'ss -uln | grep -q ":67 "'
 mount -t overlay -o "lowerdir=$LAB/bin:/usr/bin" bin /usr/bin # vmrouter looks for programs there and nowhere else
 look 1
-umount /usr/bin
+umount -l /usr/bin # a program of before is still busy there
 named "a chain before ours on input" firewall "inet strict early"
 named "a port that is isolated" port_isolation "$(guest_port d1)"
 named "a port that is down" port_down "$(guest_port d2)"

@@ -129,7 +129,7 @@ TEST_CASE("Each obstacle has its name") {
     CHECK(after([](Facts& f) { f.networkd = true; }) == "networkd");
     CHECK(after([](Facts& f) { f.rivals = {{"dhclient (pid 9) runs on it", "virbr10", "stop it"}}; }) == "rival");
     CHECK(after([](Facts& f) { f.publishes = true, f.strict_forward_ports = true; }) == "strict_forward_ports");
-    CHECK(after([](Facts& f) { f.path_rules = {{"ip raw PREROUTING", "rpfilter drop"}}; }) == "reverse_path");
+    CHECK(after([](Facts& f) { f.path_rules = {{"ip raw PREROUTING", 5, "rpfilter DROP"}}; }) == "reverse_path");
     CHECK(after([](Facts& f) { f.bridge_calls_iptables = true; }) == "bridge_nf");
     CHECK(after([](Facts& f) { f.forward_delay = 1500; }) == "forward_delay");
     CHECK(after([](Facts& f) { f.forward_delay = 200; }).empty());
@@ -224,6 +224,7 @@ TEST_CASE("A reverse path check of iptables and of nft is found in a listing, an
     const auto found = path_rules(listing);
     REQUIRE(found.size() == 2);
     CHECK(found[0].where == "ip raw PREROUTING");
+    CHECK(found[0].rule == "rpfilter DROP");
     CHECK(found[1].where == "inet fw pre");
     CHECK(path_rules("no JSON").empty());
 }
