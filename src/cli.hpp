@@ -94,6 +94,10 @@ struct Capture {
 
 struct Verify {
     Instance instance;
+    std::string target = "example.com";      ///< a name, or an address: what stands for the internet
+    std::string rebind = "10.0.0.1.nip.io";  ///< a name that points into a private network
+    std::chrono::milliseconds wait{2000};    ///< for an answer
+    bool repeat = false;                     ///< once more for each line of stdin
     bool json = false;
 };
 

@@ -187,7 +187,22 @@ void add_capture(CLI::App& app, Draft& draft) {
 
 void add_verify(CLI::App& app, Draft& draft) {
     add_instance(app, draft.verify.instance);
-    add_json(app, draft.verify.json);
+    auto& verify = draft.verify;
+    app.add_option("--target", verify.target, "What stands for the internet [" + verify.target + ']')
+        ->type_name("NAME|ADDRESS");
+    app.add_option("--rebind", verify.rebind, "A name that points into a private network [" + verify.rebind + ']')
+        ->type_name("NAME");
+    const auto store = [&verify](const std::string& text) {
+        const auto dot = text.find('.');
+        const auto whole = parse_number(std::string_view(text).substr(0, dot), 60);
+        const auto tenths = dot == std::string::npos ? std::optional<std::uint64_t>(0)
+                                                     : parse_number(std::string_view(text).substr(dot + 1), 9);
+        if (!whole || !tenths || *whole + *tenths == 0) throw refusal(text, "seconds, such as 2 or 0.5");
+        verify.wait = std::chrono::milliseconds(*whole * 1000 + *tenths * 100);
+    };
+    app.add_option_function<std::string>("--wait", store, "How long an answer may take [2]")->type_name("SECONDS");
+    app.add_flag("--repeat", verify.repeat, "Stay on the segment and try again for each line of stdin");
+    add_json(app, verify.json);
 }
 
 void add_doctor(CLI::App& app, Draft& draft) {
@@ -300,16 +315,16 @@ const std::vector<Row>& rows() {
          false},
         {"verify",
          "Prove the isolation with a throw-away guest",
-         {"vmrouter verify"},
+         {"vmrouter verify", "vmrouter verify --target www.debian.org --json"},
          add_verify,
          choose<&Draft::verify>,
-         false},
+         true},
         {"doctor",
          "What on this machine gets in the way, with the cure",
-         {"vmrouter doctor --guest web"},
+         {"vmrouter doctor", "vmrouter doctor --config vm.toml", "vmrouter doctor --guest web"},
          add_doctor,
          choose<&Draft::doctor>,
-         false},
+         true},
         {"reload", "Read the configuration again", {"vmrouter reload"}, add_reload, choose<&Draft::reload>, false},
         {"libvirt-xml",
          "The network definition for virt-manager",

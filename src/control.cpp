@@ -201,6 +201,14 @@ Result<ControlClient> ControlClient::connect(const std::string& path) {
     return ControlClient(std::move(socket), path);
 }
 
+void ControlClient::limit_wait(std::chrono::milliseconds limit) {
+    const auto seconds = std::chrono::floor<std::chrono::seconds>(limit);
+    timeval time{};
+    time.tv_sec = seconds.count();
+    time.tv_usec = std::chrono::microseconds(limit - seconds).count();
+    setsockopt(socket_.get(), SOL_SOCKET, SO_RCVTIMEO, &time, sizeof time);
+}
+
 Result<std::string> ControlClient::read_line() {
     for (;;) {
         if (const auto end = buffer_.find('\n'); end != std::string::npos) {
@@ -211,6 +219,8 @@ Result<std::string> ControlClient::read_line() {
         char chunk[65536];
         const auto got = read(socket_.get(), chunk, sizeof chunk);
         if (got < 0 && errno == EINTR) continue;
+        if (got < 0 && errno == EAGAIN)
+            return Failure{Error{"the vmrouter does not answer", path_, "is it stopped? `vmrouter doctor` looks"}};
         if (got < 0) return Failure{system_error("cannot read the answer", errno, path_)};
         if (got == 0) return Failure{Error{"the vmrouter went away", path_, {}}};
         buffer_.append(chunk, static_cast<std::size_t>(got));

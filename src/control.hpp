@@ -8,6 +8,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 #include <asio/local/stream_protocol.hpp>
+#include <chrono>
 #include <functional>
 #include <list>
 #include <memory>
@@ -60,6 +61,8 @@ public:
     /// Fails with a cure when nobody listens there or the socket may not be used.
     static Result<ControlClient> connect(const std::string& path);
 
+    /// Gives up on an answer after so long; without it, waits for as long as it takes.
+    void limit_wait(std::chrono::milliseconds limit);
     /// The `result` of one request, or the error that the instance answered with.
     Result<nlohmann::json> request(const nlohmann::json& request);
     /// The next event after a `monitor` request; an error when the instance went away.

@@ -56,11 +56,11 @@ Result<Forwards::Relay> Forwards::open(const conf::Forward& forward) {
     return relay;
 }
 
-std::vector<firewall::Forward> Forwards::translations() const {
+std::vector<firewall::Forward> translations(const std::vector<conf::Forward>& forwards, const ResolveGuest& resolve) {
     std::vector<firewall::Forward> out;
-    for (const auto& forward : forwards_) {
+    for (const auto& forward : forwards) {
         if (!forward.listen.address || forward.listen.address->is_loopback()) continue;
-        const auto guest = resolve_(forward.guest);
+        const auto guest = resolve(forward.guest);
         if (!guest) continue;
         out.push_back(
             {{to_policy(forward.listen.protocol), forward.listen.port}, *forward.listen.address, *guest, forward.port});

@@ -17,10 +17,15 @@
 
 namespace vmrouter {
 
+/// The address that a reserved name, a MAC or an address has now; nullopt while the guest has none.
+using ResolveGuest = std::function<std::optional<Ipv4>(const decltype(conf::Forward::guest)&)>;
+
+/// What the firewall translates: forwards on addresses of the host other than loopback, to guests that have an address.
+std::vector<firewall::Forward> translations(const std::vector<conf::Forward>& forwards, const ResolveGuest& resolve);
+
 class Forwards {
 public:
-    /// The address that a reserved name, a MAC or an address has now; nullopt while the guest has none.
-    using Resolve = std::function<std::optional<Ipv4>(const decltype(conf::Forward::guest)&)>;
+    using Resolve = ResolveGuest;
 
     Forwards(asio::any_io_executor executor, Privileged& privileged, Resolve resolve);
 
@@ -28,8 +33,10 @@ public:
     /// the relays that could be opened stay; call again or destroy.
     Result<void> set(const std::vector<conf::Forward>& forwards);
 
-    /// The translations for addresses of the host other than loopback, of guests that have an address.
-    [[nodiscard]] std::vector<firewall::Forward> translations() const;
+    /// Those of the forwards that are set, as they are now.
+    [[nodiscard]] std::vector<firewall::Forward> translations() const {
+        return vmrouter::translations(forwards_, resolve_);
+    }
 
 private:
     struct Relay {

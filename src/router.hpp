@@ -121,6 +121,7 @@ private:
     asio::awaitable<Result<nlohmann::json>> handle(nlohmann::json request);
     Result<nlohmann::json> answer(const nlohmann::json& request);
     [[nodiscard]] nlohmann::json status();
+    [[nodiscard]] nlohmann::json about_guest(const std::string& guest);
 
     // dhcp::Observer
     void leases_changed(std::span<const dhcp::AppliedChange> changes) override;

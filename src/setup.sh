@@ -18,7 +18,7 @@ test_packages=(
     mandoc groff-base
     iproute2 procps util-linux iputils-ping iputils-arping curl strace tcpdump
     udhcpc isc-dhcp-client dhcpcd-base dnsmasq-base bind9-dnsutils
-    nftables iptables conntrack ethtool socat dbus-daemon
+    nftables iptables bridge-utils conntrack ethtool socat dbus-daemon
 )
 
 # Programs that the lab runs and that must not be installed on anybody's machine for a test, since they bring services that take

@@ -5,9 +5,11 @@
 #include "src/app.hpp"
 #include "src/commands/check.hpp"
 #include "src/commands/completions.hpp"
+#include "src/commands/doctor.hpp"
 #include "src/commands/down.hpp"
 #include "src/commands/leases.hpp"
 #include "src/commands/plan.hpp"
+#include "src/commands/verify.hpp"
 
 namespace vmrouter {
 namespace {
@@ -22,6 +24,8 @@ struct Execute {
     int operator()(const cli::Leases& options) const {
         return leases(options, SystemClock{}.now(), std::cout, std::cerr);
     }
+    int operator()(const cli::Verify& options) const { return verify(options, std::cin, std::cout, std::cerr); }
+    int operator()(const cli::Doctor& options) const { return doctor(options, std::cout, std::cerr); }
     int operator()(const cli::Down& options) const { return down(options, std::cout, std::cerr); }
     int operator()(const cli::Completions& options) const { return completions(options, std::cout); }
     template <class Other>

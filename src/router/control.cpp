@@ -3,7 +3,9 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/text.hpp"
+#include "src/commands/verify_probes.hpp"
 #include "src/documents.hpp"
+#include "src/guest_document.hpp"
 
 namespace vmrouter {
 
@@ -28,6 +30,8 @@ Result<nlohmann::json> Router::answer(const nlohmann::json& request) {
     if (command == "leases") return leases_document(dhcp_ ? dhcp_->leases() : std::vector<dhcp::Lease>{});
     if (command == "status") return status();
     if (command == "monitor") return nlohmann::json{{"instance", plan_.instance}};
+    if (command == "enforced") return proof::to_json(proof::subject_of(plan_, loaded_.config));
+    if (command == "guest") return about_guest(request.value("guest", ""));
     if (command == "drop" || command == "pin") {
         const auto text = request.value("address", "");
         const auto address = Ipv4::parse(text);
@@ -38,6 +42,23 @@ Result<nlohmann::json> Router::answer(const nlohmann::json& request) {
         return nlohmann::json(nullptr);
     }
     return Failure{Error{"there is no command '" + escape(command) + "'", {}, "is it another version of vmrouter?"}};
+}
+
+nlohmann::json Router::about_guest(const std::string& guest) {
+    const auto leases = dhcp_ ? dhcp_->leases() : std::vector<dhcp::Lease>{};
+    GuestSources sources;
+    sources.leases = leases;
+    sources.facts = &facts_;
+    sources.blocked = tallies_.list();
+    if (dhcp_) {
+        sources.reservations = &dhcp_->reservations();
+        sources.history = &dhcp_->history();
+    }
+    if (dns_) {
+        sources.dns = true;
+        sources.queries = dns_->guests();
+    }
+    return guest_document(guest, sources, clock_.now());
 }
 
 nlohmann::json Router::status() {
