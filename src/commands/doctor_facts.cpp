@@ -20,7 +20,7 @@
 #include "src/commands/doctor_look.hpp"
 #include "src/commands/instance.hpp"
 #include "src/commands/verify_probes.hpp"
-#include "src/control.hpp"
+#include "src/control_client.hpp"
 #include "src/instance_lock.hpp"
 #include "src/link/host.hpp"
 #include "src/link/sysctl.hpp"

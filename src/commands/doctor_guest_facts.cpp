@@ -10,7 +10,7 @@
 #include "src/commands/doctor_facts.hpp"
 #include "src/commands/doctor_look.hpp"
 #include "src/commands/verify_frames.hpp"
-#include "src/control.hpp"
+#include "src/control_client.hpp"
 
 namespace vmrouter::diagnosis {
 namespace {

@@ -14,7 +14,7 @@
 #include "src/commands/instance.hpp"
 #include "src/commands/verify_rules.hpp"
 #include "src/commands/verify_session.hpp"
-#include "src/control.hpp"
+#include "src/control_client.hpp"
 #include "src/link/host.hpp"
 
 namespace vmrouter {

@@ -160,4 +160,11 @@ void LocalPrivileged::add_service_health(std::vector<HealthItem>& items) {
     items.push_back(listener("DNS over TCP", link::Protocol::Tcp, address, 53, getpid()));
 }
 
+Result<std::vector<firewall::Obstacle>> LocalPrivileged::obstacles() {
+    if (!plan_.segment) return std::vector<firewall::Obstacle>{};
+    auto rules = firewall::scan_foreign(nft_, plan_.policy.mark);
+    if (!rules) return Failure{std::move(rules).error()};
+    return firewall::obstacles(*rules, plan_.policy.mark, plan_.segment->name);
+}
+
 }  // namespace vmrouter

@@ -1,6 +1,7 @@
 #include "src/router.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "src/base/log.hpp"
 
@@ -36,6 +37,7 @@ void Router::follow_host() {
     if (before != plan_.uplinks) {
         std::string names;
         for (const auto& uplink : plan_.uplinks) names += (names.empty() ? "" : ", ") + uplink.name;
+        if (is_followed("uplink")) control_->publish(uplink_event(plan_.uplinks, clock_.now()));
         logger.info("UPLINK {}", names.empty() ? "none: guests have no internet until there is a route" : names);
         if (summary_changed) summary_changed();
     }

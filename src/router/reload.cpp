@@ -64,6 +64,7 @@ asio::awaitable<Result<void>> Router::switch_to(conf::Loaded loaded, std::option
     }
     if (auto set = forwards_->set(loaded.config.firewall.forward); !set) co_return Failure{std::move(set).error()};
 
+    const bool metrics_move = loaded.config.control.metrics != loaded_.config.control.metrics;
     loaded_ = std::move(loaded);
     const auto plan_before = plan_;
     context_ = std::move(context);
@@ -81,6 +82,8 @@ asio::awaitable<Result<void>> Router::switch_to(conf::Loaded loaded, std::option
     if (auto done = reload_dns(plan_before); !done) co_return Failure{std::move(done).error()};
     if (auto done = reload_blocked_log(); !done) co_return Failure{std::move(done).error()};
     if (auto done = reload_control(plan_before.control_socket); !done) co_return Failure{std::move(done).error()};
+    if (metrics_move)
+        if (auto started = start_metrics(); !started) co_return Failure{std::move(started).error()};
     for (const auto& warning : warnings) logger.warn("{}", warning);
     for (const auto& warning : plan_.warnings) logger.warn("{}", warning);
     follow_host();  // what changed while we waited

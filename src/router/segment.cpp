@@ -8,6 +8,7 @@
 
 #include "src/base/log.hpp"
 #include "src/router.hpp"
+#include <nlohmann/json.hpp>
 
 namespace vmrouter {
 namespace {
@@ -106,6 +107,7 @@ void Router::follow_ports(const std::vector<link::LinkEvent>& events) {
         if (known_ports_.contains(port->index)) continue;
         add_dhcp_port(*port);
         newcomers.push_back(port->name);
+        if (is_followed("port")) control_->publish(port_event(port->name, true, clock_.now()));
         logger.info("PORT {} joined {}", port->name, name);
     }
     // One that joined and is off again by now: another program may have taken it off.
@@ -116,6 +118,7 @@ void Router::follow_ports(const std::vector<link::LinkEvent>& events) {
     for (const auto& [index, port] : known_ports_) {
         if (now.contains(index)) continue;
         if (dhcp_) dhcp_->remove_port(static_cast<unsigned>(index));
+        if (is_followed("port")) control_->publish(port_event(port, false, clock_.now()));
         logger.info("PORT {} left {}", port, name);
     }
     known_ports_ = std::move(now);
