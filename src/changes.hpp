@@ -56,7 +56,7 @@ struct RemovedRoute6 {
     std::string link;
     Ipv6 destination;
     std::uint8_t length = 0;
-    std::string message;  ///< link::Route6::message
+    std::string message;  ///< link::KeptRoute6::message
     friend bool operator==(const RemovedRoute6&, const RemovedRoute6&) = default;
 };
 /// Undo: taken off, if it is on this bridge.

@@ -86,7 +86,7 @@ bool keep_next_hop(std::string& out, nlattr* several, int index) {
     return false;
 }
 
-std::optional<Route6> route_through(const nlmsghdr& message, int index) {
+std::optional<KeptRoute6> route_through(const nlmsghdr& message, int index) {
     auto header = header_of<rtmsg>(message);
     if (!was_set(header)) return std::nullopt;
     const auto attributes = Attributes<RTA_MAX>::of_message(message, sizeof header);
@@ -101,13 +101,13 @@ std::optional<Route6> route_through(const nlmsghdr& message, int index) {
     const bool through = several != nullptr ? keep_next_hop(kept, several, index)
                                             : attributes.get<std::int32_t>(RTA_OIF).value_or(0) == index;
     if (!through) return std::nullopt;
-    return Route6{attributes.ipv6(RTA_DST).value_or(Ipv6{}), header.rtm_dst_len, to_hex(kept)};
+    return KeptRoute6{attributes.ipv6(RTA_DST).value_or(Ipv6{}), header.rtm_dst_len, to_hex(kept)};
 }
 
 }  // namespace
 
-Result<std::vector<Route6>> read_set_routes6(Netlink& netlink, std::string_view link) {
-    std::vector<Route6> routes;
+Result<std::vector<KeptRoute6>> read_set_routes6(Netlink& netlink, std::string_view link) {
+    std::vector<KeptRoute6> routes;
     const int index = netlink.index_of(link);
     if (index == 0) return routes;
     const int code = netlink.query(
@@ -127,7 +127,7 @@ Result<std::vector<Route6>> read_set_routes6(Netlink& netlink, std::string_view 
     return routes;
 }
 
-Result<void> add_route6(Netlink& netlink, std::string_view link, const Route6& route) {
+Result<void> add_route6(Netlink& netlink, std::string_view link, const KeptRoute6& route) {
     const int index = netlink.index_of(link);
     if (index == 0) return {};
     const auto bytes = from_hex(route.message);
