@@ -37,14 +37,14 @@ show() { # NAME "SHOWN" COMMAND...: one picture
         cat "$LAB/diff"
     fi
 }
-what_happens() { # while `monitor` looks on
-    wait_until 5 test -e "$LAB/began" || true
+what_happens() { # while `monitor` looks on; ends it when it has shown the last of it
+    wait_until 20 test -s "$LAB/monitor.pid" || return 0
     sleep 1
-    in_node web curl -s -m5 http://www.example.net/ >/dev/null
-    send_probe
-    sleep 1
+    in_node web curl -s -m5 http://www.example.net/ >/dev/null || true
+    in_node web curl -s -m2 http://192.168.1.50:445/ >/dev/null || true
+    wait_until 20 grep -q ':445' "$LAB/monitor.txt" || true
+    kill -INT "$(cat "$LAB/monitor.pid")"
 }
-send_probe() { in_node web curl -s -m2 http://192.168.1.50:445/ >/dev/null || true; }
 
 topology_bridge
 start_vmrouter --config "$LAB_REPO/conf/vm.toml"
@@ -70,7 +70,7 @@ fi
 step "pictures"
 show status "vmrouter status" vmrouter status
 what_happens &
-show monitor "vmrouter monitor" "touch $LAB/began; timeout 4 vmrouter monitor"
+show monitor "vmrouter monitor" "echo \$\$ >$LAB/monitor.pid; exec vmrouter monitor"
 wait "$!"
 columns=170 fields=3 show verify "vmrouter verify" vmrouter verify --target www.example.net --rebind rebind.example.net
 ok "what this version does not offer has no picture"
