@@ -1,9 +1,13 @@
+#include "src/commands/execute.hpp"
+
+#include <iostream>
+
+#include "src/app.hpp"
 #include "src/commands/capture.hpp"
 #include "src/commands/check.hpp"
 #include "src/commands/completions.hpp"
 #include "src/commands/doctor.hpp"
 #include "src/commands/down.hpp"
-#include "src/commands/execute.hpp"
 #include "src/commands/ip.hpp"
 #include "src/commands/leases.hpp"
 #include "src/commands/libvirt_xml.hpp"

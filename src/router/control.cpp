@@ -65,7 +65,6 @@ Result<json> Router::answer(const json& request, uid_t uid) {
     if (command == "guest") return about_guest(request.value("guest", ""));
     if (command == "drop" || command == "pin") return change_lease(request);
     if (command == "tap") return make_tap(request, uid);
-    }
     return Failure{Error{"there is no command '" + escape(command) + "'", {}, "is it another version of vmrouter?"}};
 }
 
