@@ -1,6 +1,7 @@
 #include "dns/prefix_set.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace vmrouter::dns {
 namespace {
@@ -21,6 +22,19 @@ bool is_local(const Ipv6& address) {
     if (first == 0xfe && second >= 0x80) return true;          // link-local, site-local
     return std::all_of(address.bytes.begin(), address.bytes.end() - 1, [](std::uint8_t byte) { return byte == 0; }) &&
            address.bytes[15] <= 1;  // :: and ::1
+}
+
+/// The host at the end of the older tunnels: SIIT (RFC 2765, ::ffff:0:a.b.c.d), ISATAP (RFC 5214, 5efe in any prefix)
+/// and Teredo (RFC 4380, the client's address with its bits turned round).
+std::optional<Ipv4> tunnelled_ipv4(const Ipv6& address) {
+    const auto& bytes = address.bytes;
+    const Ipv4 last{bytes[12], bytes[13], bytes[14], bytes[15]};
+    constexpr Ipv6 siit{{0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0}};
+    constexpr Ipv6 teredo{{0x20, 0x01, 0, 0}};
+    if (starts_with(address, siit, 96)) return last;
+    if ((bytes[8] & 0xfd) == 0 && bytes[9] == 0 && bytes[10] == 0x5e && bytes[11] == 0xfe) return last;
+    if (starts_with(address, teredo, 32)) return Ipv4{~last.value};
+    return std::nullopt;
 }
 
 }  // namespace
@@ -68,6 +82,7 @@ bool PrefixSet::contains(Ipv4 address) const {
 bool PrefixSet::contains(const Ipv6& address) const {
     if (is_local(address)) return true;
     if (const auto inner = address.embedded_ipv4(); inner && contains(*inner)) return true;
+    if (const auto inner = tunnelled_ipv4(address); inner && contains(*inner)) return true;
     return std::any_of(blocked6_.begin(), blocked6_.end(),
                        [&](const Prefix6& prefix) { return starts_with(address, prefix.address, prefix.length); });
 }

@@ -161,6 +161,19 @@ TEST_CASE("IPv6 prefixes of the host's networks are blocked to the bit") {
     CHECK_FALSE(set.contains(*Ipv6::parse("::2:0:0:1")));
 }
 
+TEST_CASE("Tunnels to a blocked IPv4 address are blocked and others are not") {
+    PrefixSet set;
+    set.block(*Cidr::parse("192.168.0.0/16"));
+    set.finish();
+    for (const char* text :
+         {"::ffff:192.168.1.50", "::192.168.1.50", "2002:c0a8:132::1", "64:ff9b::192.168.1.50", "::ffff:0:192.168.1.50",
+          "2001:db8::5efe:192.168.1.50", "2001:db8::200:5efe:192.168.1.50", "2001:0:c000:201::3f57:fecd"})
+        CHECK(set.contains(*Ipv6::parse(text)));
+    for (const char* text : {"::ffff:0:198.51.100.1", "2001:db8::5efe:198.51.100.1", "2001:0:c000:201::39cc:9bfe",
+                             "2001:db8::192.168.1.50", "2001:db8::c0a8:132"})
+        CHECK_FALSE(set.contains(*Ipv6::parse(text)));
+}
+
 TEST_CASE("What is always blocked is the contract's list") {
     PrefixSet set = always_blocked();
     set.finish();

@@ -511,7 +511,9 @@ TEST_CASE("ten thousand questions may be out at once and none is lost") {
             lab.io.poll();
         }
     }
-    CHECK(lab.upstream->out() + 200 > results.size());
+    // On a slow machine the first are answered by now; the others are all out.
+    const auto early = std::count_if(results.begin(), results.end(), [](const auto& r) { return r.done; });
+    CHECK(lab.upstream->out() + static_cast<std::size_t>(early) + 200 > results.size());
     const auto after = resident_bytes();
     WARN("channels " << lab.engine.channels() << ", memory " << (after - before) / 1024 << " KiB");
     REQUIRE(lab.run_until(
