@@ -12,7 +12,7 @@
 namespace vmrouter::diagnosis {
 
 /// How long an answer of the instance, or of a name server, may take.
-inline constexpr std::chrono::milliseconds patience{1000};
+inline constexpr std::chrono::milliseconds patience{2500};
 
 /// Who keeps us from our ports. Tried, not looked up: a socket that is held to another interface is in nobody's way.
 void look_at_ports(Facts& facts);

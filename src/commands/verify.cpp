@@ -25,7 +25,7 @@ using proof::Subject;
 using proof::Verdict;
 
 constexpr std::chrono::milliseconds first_wait{2000};
-constexpr std::chrono::milliseconds later_wait{30};  ///< what it said before is as good
+constexpr std::chrono::milliseconds later_wait{500};
 
 /// What the instance says of itself.
 Result<Subject> ask_instance(const cli::Instance& instance, std::chrono::milliseconds wait, const Folders& folders) {
@@ -154,11 +154,16 @@ int verify(const cli::Verify& options, std::istream& in, std::ostream& out, std:
     if (!joined) return fail(joined.error());
     std::vector<Row> first = std::move(*joined);
     int status = 0;
+    bool answers = true;
     std::string line;
     do {
         if (proof::Session::interrupted()) break;
-        // One that does not answer is judged by what it said last.
-        if (auto now = ask_instance(options.instance, later_wait, folders)) subject = std::move(now);
+        // One that does not answer is judged by what it said last, and not asked again.
+        if (answers) {
+            auto now = ask_instance(options.instance, later_wait, folders);
+            answers = now.has_value();
+            if (now) subject = std::move(now);
+        }
         session.take(*subject);
         auto rows = std::exchange(first, {});
         auto tried = session.probe();

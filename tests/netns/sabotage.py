@@ -39,11 +39,31 @@ def again():
     return red()
 
 
-assert not red(), "surprises before anything was done"
+def settled(known=frozenset()):
+    """What stays red: a busy machine may answer too late once."""
+    found = again() - known
+    for _ in range(4):
+        if not found:
+            break
+        found &= again() - known
+    return found
+
+
+red()
+assert not settled(), "surprises before anything was done"
 os.kill(pid, signal.SIGSTOP)
-before = again()
+before = again() | again()
 print("surprises while the program is stopped:", before)
 assert not [row for row in before if row[0] not in ("DNS", "this machine")], before
+
+# The chains that end a packet's way are all made alike; three of them stand for the others, unless SABOTAGE=all.
+ENDS = re.compile(r"vm_(drop|refuse)_")
+EXAMPLES = ("vm_refuse_lan", "vm_refuse_host", "vm_drop_spoofed")
+
+
+def wanted(chain):
+    return os.environ.get("SABOTAGE") == "all" or not ENDS.match(chain) or chain in EXAMPLES
+
 
 counts = {"by packets": 0, "read back": 0, "MISSED": 0}
 for family in families:
@@ -60,10 +80,14 @@ for family in families:
         elif chain and "# handle" in line and not words[0] == "type":
             places.append((chain, sum(place[0] == chain for place in places), line.strip().rsplit(" # handle", 1)[0]))
     for chain, index, rule in places:
+        if not wanted(chain):
+            continue
         handles = [line.rsplit(" ", 1)[1] for line in nft("-s", "-a", "list", "chain", family, table, chain).splitlines()
                    if "# handle" in line and not re.match(r"\s*(table|chain|type) ", line)]
         nft("delete", "rule", family, table, chain, "handle", handles[index])
         now = again() - before
+        if [row for row in now if row[0] != "read back"]:
+            now &= again() - before
         how = "by packets" if [row for row in now if row[0] != "read back"] else "read back" if now else "MISSED"
         counts[how] += 1
         print(f"{how}: {family} {chain}: {rule}   {sorted(now)[:3]}", flush=True)
@@ -81,7 +105,7 @@ now = again() - before
 counts["read back" if now else "MISSED"] += 1
 print(f"routing rule:   {sorted(now)}")
 subprocess.run("ip rule add priority 100 " + guard, shell=True, check=True)
-after = again() - before
+after = settled(before)
 assert not after, f"surprises after the last rule was put back: {after}"
 verify.stdin.close()
 verify.wait(20)

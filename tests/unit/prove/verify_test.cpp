@@ -125,9 +125,11 @@ TEST_CASE("Answers are told apart by the port that the probe came from; nothing 
 
 TEST_CASE("A DNS answer's addresses are read, and truncated ones are none") {
     // id, QR RD RA, 1 question, 1 answer; www.example.net A -> 198.51.100.10, by pointer
-    const auto answer = *parse_hex(
-        "1234 8180 0001 0001 0000 0000  03 777777 07 6578616d706c65 03 6e6574 00 0001 0001"
+    const auto hex = parse_hex(
+        "1234 8180 0001 0001 0000 0000 03 777777 07 6578616d706c65 03 6e6574 00 0001 0001"
         "c00c 0001 0001 0000012c 0004 c633640a");
+    REQUIRE(hex);
+    const auto& answer = *hex;
     REQUIRE(parse_dns(answer));
     CHECK(parse_dns(answer)->id == 0x1234);
     CHECK(parse_dns(answer)->addresses == std::vector{Ipv4{198, 51, 100, 10}});
