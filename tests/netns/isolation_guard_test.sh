@@ -50,7 +50,7 @@ stop_control
 
 step "lease: a reservation, a lease that runs out, an address that nobody gave"
 mkdir -p /var/lib/vmrouter/virbr10
-echo "$(($(date +%s) + 12)) 52:54:00:00:00:02 192.168.100.77 * *" >/var/lib/vmrouter/virbr10/leases
+echo "$(($(date +%s) + 25)) 52:54:00:00:00:02 192.168.100.77 * *" >/var/lib/vmrouter/virbr10/leases
 configure 'source_guard = "lease"' $'[[dhcp.host]]\nmac = "52:54:00:00:00:03"\naddress = "192.168.100.13"'
 start_vmrouter --config "$LAB/vm.toml"
 guests
@@ -75,7 +75,7 @@ in_node g1 ip neigh replace 192.168.100.1 lladdr "$mac" dev eth0 nud permanent
 expect_blocked g1 udp inet 198.51.100.10 123
 in_node g1 ip addr flush dev eth0
 expired() { nft list set inet vmrouter_virbr10 vm_owned >"$LAB/owned" && ! grep -q 192.168.100.77 "$LAB/owned"; }
-check "the lease of g2 runs out" wait_until 12 expired
+check "the lease of g2 runs out" wait_until 40 expired
 in_node g2 ip neigh replace 192.168.100.1 lladdr "$mac" dev eth0 nud permanent
 expect_blocked g2 udp inet 198.51.100.10 123
 stop_vmrouter

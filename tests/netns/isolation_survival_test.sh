@@ -94,8 +94,8 @@ stable() {
     for family in inet bridge arp; do nft -s list table $family vmrouter_virbr10; done 2>&1 |
         awk '/set vm_(loud|refusals|flows_guest|flows_all|sent|received|got|macs|newcomers|unleased) /, /^\t}/ { next } { print }' # what packets put there
     ip rule | grep '^100:' | sort
-    sysctl net.ipv4.conf.virbr10.arp_ignore net.ipv4.conf.virbr10.send_redirects net.ipv4.conf.eth0.src_valid_mark net.ipv4.conf.virbr10.forwarding net.ipv4.conf.eth0.forwarding \
-        net.ipv6.conf.virbr10.disable_ipv6
+    sysctl net.ipv4.conf.virbr10.arp_ignore net.ipv4.conf.virbr10.send_redirects net.ipv4.conf.eth0.src_valid_mark \
+        net.ipv4.conf.virbr10.forwarding net.ipv4.conf.eth0.forwarding net.ipv6.conf.virbr10.disable_ipv6
 }
 stable >"$LAB/wanted"
 restored() { stable | cmp -s - "$LAB/wanted"; }
