@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -30,8 +31,13 @@ Result<ControlClient> ControlClient::connect(const std::string& path) {
     if (!name) return Failure{Error{"the path of the control socket is too long", path, {}}};
     FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket) return Failure{system_error("cannot open a socket", errno, path)};
+    // Behind an instance that is stopped, connections queue up; the one after the last would wait for ever.
+    const timeval longest{2, 0};
+    setsockopt(socket.get(), SOL_SOCKET, SO_SNDTIMEO, &longest, sizeof longest);
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*name), sizeof *name) != 0) {
         const int failed = errno;
+        if (failed == EAGAIN)
+            return Failure{Error{"the vmrouter does not answer", path, "is it stopped? `vmrouter doctor` looks"}};
         if (failed == EACCES)
             return Failure{Error{"you may not ask this vmrouter", path, "use sudo, or join the group vmrouter"}};
         return Failure{system_error("no vmrouter answers", failed, path, "start it, or name it with --instance")};
