@@ -95,5 +95,5 @@ TEST_CASE("dnsmasq gets options in the form it knows for them") {
     CHECK(has(text, "dhcp-option=150,192.168.100.9\n"));
     CHECK(has(text, "dhcp-option=224,01:02\n"));
     CHECK(has(text, "dhcp-option=17,/s\n"));
-    CHECK(has(text, "dhcp-range=192.168.100.1,192.168.100.254,255.255.255.0,3600\n"));
+    CHECK(has(text, "dhcp-range=192.168.100.2,192.168.100.254,255.255.255.0,3600\n"));
 }
