@@ -10,8 +10,6 @@ namespace {
 constexpr std::array rows = {
     UnavailableRow{"control.sandbox", [](const Config& c) { return c.control.sandbox != Control::Sandbox::Off; },
                    [](Config& c) { c.control.sandbox = Control::Sandbox::Off; }, "the sandbox"},
-    UnavailableRow{"control.metrics", [](const Config& c) { return c.control.metrics.has_value(); },
-                   [](Config& c) { c.control.metrics.reset(); }, "Prometheus metrics"},
 };
 
 }  // namespace

@@ -35,19 +35,9 @@ Flow::Tuple parse_tuple(const nlattr* attribute, std::uint8_t& protocol) {
 
 Entry parse_entry(const nlmsghdr& message) {
     const auto attributes = netfilter_attributes(message, CTA_MAX + 1);
-    Entry entry;
-    Flow& flow = entry.flow;
-    flow.original = parse_tuple(attributes[CTA_TUPLE_ORIG], flow.protocol);
-    flow.reply = parse_tuple(attributes[CTA_TUPLE_REPLY], flow.protocol);
-    flow.mark = attribute_u32(attributes[CTA_MARK]);
-    flow.status = attribute_u32(attributes[CTA_STATUS]);
-    flow.id = attribute_u32(attributes[CTA_ID]);
-    flow.zone = attribute_u16(attributes[CTA_ZONE]);
     const Bytes tuple = attribute_bytes(attributes[CTA_TUPLE_ORIG]);
-    entry.tuple.assign(tuple.begin(), tuple.end());
-    return entry;
+    return {parse_flow(message), {tuple.begin(), tuple.end()}};
 }
-
 Result<std::vector<Entry>> entries(int socket) {
     const NetfilterMessage request(NFNL_SUBSYS_CTNETLINK, IPCTNL_MSG_CT_GET, NLM_F_REQUEST | NLM_F_DUMP, AF_INET);
     std::vector<Entry> all;
@@ -70,6 +60,18 @@ Result<int> remove(int socket, const Entry& entry) {
 }
 
 }  // namespace
+
+Flow parse_flow(const nlmsghdr& message) {
+    const auto attributes = netfilter_attributes(message, CTA_MAX + 1);
+    Flow flow;
+    flow.original = parse_tuple(attributes[CTA_TUPLE_ORIG], flow.protocol);
+    flow.reply = parse_tuple(attributes[CTA_TUPLE_REPLY], flow.protocol);
+    flow.mark = attribute_u32(attributes[CTA_MARK]);
+    flow.status = attribute_u32(attributes[CTA_STATUS]);
+    flow.id = attribute_u32(attributes[CTA_ID]);
+    flow.zone = attribute_u16(attributes[CTA_ZONE]);
+    return flow;
+}
 
 Result<std::vector<Flow>> flows() {
     const auto socket = open_netfilter_socket();

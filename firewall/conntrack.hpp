@@ -8,7 +8,12 @@
 #include "firewall/policy.hpp"
 #include "src/base/result.hpp"
 
+struct nlmsghdr;
+
 namespace vmrouter::firewall {
+
+/// The flow that a message of ctnetlink is about.
+Flow parse_flow(const nlmsghdr& message);
 
 /// Every IPv4 flow that the kernel knows. Needs CAP_NET_ADMIN.
 Result<std::vector<Flow>> flows();

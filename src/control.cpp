@@ -19,6 +19,8 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
+#include "src/control_client.hpp"
+
 namespace vmrouter {
 namespace {
 
@@ -41,29 +43,32 @@ json error_object(const Error& error) {
     return {{"ok", false}, {"error", {{"what", error.what}, {"where", error.where}, {"hint", error.hint}}}};
 }
 
-std::optional<sockaddr_un> socket_name(const std::string& path) {
-    sockaddr_un name{};
-    name.sun_family = AF_UNIX;
-    if (path.size() >= sizeof name.sun_path) return std::nullopt;
-    std::memcpy(name.sun_path, path.c_str(), path.size() + 1);
-    return name;
+/// The user at the other end.
+std::optional<uid_t> peer_of(int socket) {
+    ucred peer{};
+    socklen_t size = sizeof peer;
+    if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) return std::nullopt;
+    return peer.uid;
 }
 
 }  // namespace
 
 struct ControlServer::Client {
-    explicit Client(stream_protocol::socket connection) : socket(std::move(connection)), wake(socket.get_executor()) {
+    Client(stream_protocol::socket connection, uid_t user)
+        : socket(std::move(connection)), wake(socket.get_executor()), uid(user) {
         wake.expires_at(asio::steady_timer::time_point::max());
     }
     void send(std::string line) {
         out += line;
         wake.cancel();
     }
+    [[nodiscard]] bool is_behind() const { return out.size() > max_backlog; }
 
     stream_protocol::socket socket;
-    asio::steady_timer wake;  ///< cancelled when there is something to write
+    asio::steady_timer wake;  ///< cancelled when there is something to write, or when it was written
+    uid_t uid;
     std::string out;
-    bool follows = false;
+    std::optional<EventFilter> follows;
     bool closed = false;
 };
 
@@ -74,6 +79,7 @@ struct ControlServer::State {
     stream_protocol::acceptor acceptor;
     ControlHandler handler;
     std::list<std::shared_ptr<Client>> clients;
+    std::function<void()>* on_followers = nullptr;  ///< null when the server is gone
     bool stopped = false;
 
     void close(Client& client) {
@@ -81,51 +87,91 @@ struct ControlServer::State {
         client.closed = true;
         client.socket.close(ignored);
         client.wake.cancel();
+        if (std::exchange(client.follows, std::nullopt)) followers_changed();
     }
+    void followers_changed() const {
+        if (on_followers != nullptr && *on_followers) (*on_followers)();
+    }
+    /// Root always gets in: others cannot take every place.
+    [[nodiscard]] bool has_room(uid_t uid) const {
+        const auto others =
+            std::count_if(clients.begin(), clients.end(), [](const auto& one) { return one->uid != 0; });
+        return clients.size() < max_clients && (uid == 0 || static_cast<std::size_t>(others) < max_unprivileged);
+    }
+    json answer(const json& request, Client& client);
 };
 
 ControlServer::ControlServer(asio::io_context& io, FileDescriptor listener, ControlHandler handler)
     : state_(std::make_shared<State>(io, listener.release(), std::move(handler))) {
+    state_->on_followers = &on_followers;
     asio::co_spawn(io, accept(state_), rethrow);
 }
 
 ControlServer::~ControlServer() {
     asio::error_code ignored;
     state_->stopped = true;
+    state_->on_followers = nullptr;
     state_->acceptor.close(ignored);
     for (auto& client : state_->clients) state_->close(*client);
 }
 
-bool ControlServer::has_followers() const {
+bool ControlServer::has_followers(std::string_view kind) const {
     return std::any_of(state_->clients.begin(), state_->clients.end(),
-                       [](const auto& client) { return client->follows; });
+                       [kind](const auto& client) { return client->follows && client->follows->wants(kind); });
 }
 
 void ControlServer::publish(const json& event) {
-    const auto line = to_line(event);
+    std::string line;
+    std::vector<std::shared_ptr<Client>> lost;
     for (auto& client : state_->clients) {
-        if (!client->follows || client->closed) continue;
-        if (client->out.size() + line.size() > max_backlog)
-            state_->close(*client);
-        else
-            client->send(line);
+        if (!client->follows || !client->follows->admits(event)) continue;
+        if (line.empty()) line = to_line(event);
+        client->send(line);
+        if (client->is_behind()) lost.push_back(client);
     }
+    for (auto& client : lost) state_->close(*client);
 }
 
 asio::awaitable<void> ControlServer::accept(std::shared_ptr<State> state) {
+    asio::steady_timer pause(state->acceptor.get_executor());
     while (!state->stopped) {
         auto [failed, socket] = co_await state->acceptor.async_accept(as_result);
         if (state->stopped) co_return;
-        if (failed || state->clients.size() >= max_clients) {
-            asio::steady_timer pause(state->acceptor.get_executor(), std::chrono::milliseconds{100});
+        if (failed) {  // no descriptors left
+            pause.expires_after(std::chrono::milliseconds{100});
             co_await pause.async_wait(as_result);
             continue;
         }
-        auto client = std::make_shared<Client>(std::move(socket));
+        const auto uid = peer_of(socket.native_handle());
+        if (!uid || !state->has_room(*uid)) continue;  // hangs up
+        auto client = std::make_shared<Client>(std::move(socket), *uid);
         state->clients.push_back(client);
         asio::co_spawn(state->acceptor.get_executor(), serve(state, client), rethrow);
         asio::co_spawn(state->acceptor.get_executor(), write(state, client), rethrow);
     }
+}
+
+json ControlServer::State::answer(const json& request, Client& client) {
+    if (!request.is_object() || !request.contains("command") || !request["command"].is_string())
+        return error_object({"the request is no JSON object with a command", {}, {}});
+    std::optional<EventFilter> filter;
+    if (request["command"] == "monitor") {
+        auto wanted = EventFilter::from_request(request);
+        if (!wanted) return error_object(wanted.error());
+        filter = std::move(*wanted);
+    }
+    Result<json> result = Failure{Error{}};
+    try {
+        result = handler(request, client.uid);
+    } catch (const json::exception&) {
+        return error_object({"a member of the request is missing or of the wrong type", {}, {}});
+    }
+    if (!result) return error_object(result.error());
+    if (filter) {
+        client.follows = std::move(filter);
+        followers_changed();
+    }
+    return {{"ok", true}, {"result", std::move(*result)}};
 }
 
 asio::awaitable<void> ControlServer::serve(std::shared_ptr<State> state, std::shared_ptr<Client> client) {
@@ -133,17 +179,12 @@ asio::awaitable<void> ControlServer::serve(std::shared_ptr<State> state, std::sh
     while (!client->closed) {
         const auto [failed, size] =
             co_await asio::async_read_until(client->socket, asio::dynamic_buffer(in, max_request), '\n', as_result);
-        if (failed) break;  // hung up, or a line that is too long
+        if (failed || client->closed) break;  // hung up, or a line that is too long
         const auto request = json::parse(in.begin(), in.begin() + static_cast<std::ptrdiff_t>(size), nullptr, false);
         in.erase(0, size);
-        if (!request.is_object() || !request.contains("command") || !request["command"].is_string()) {
-            client->send(to_line(error_object({"the request is no JSON object with a command", {}, {}})));
-            continue;
-        }
-        auto answer = state->handler(request);
-        client->send(
-            to_line(answer ? json{{"ok", true}, {"result", std::move(*answer)}} : error_object(answer.error())));
-        if (answer && request["command"] == "monitor") client->follows = true;
+        client->send(to_line(state->answer(request, *client)));
+        // One that asks and does not read is not asked for more until it has.
+        while (!client->closed && client->is_behind()) co_await client->wake.async_wait(as_result);
     }
     state->close(*client);
     state->clients.remove(client);
@@ -158,6 +199,7 @@ asio::awaitable<void> ControlServer::write(std::shared_ptr<State> state, std::sh
         const std::string part = std::exchange(client->out, {});
         const auto [failed, size] = co_await asio::async_write(client->socket, asio::buffer(part), as_result);
         if (failed) state->close(*client);
+        client->wake.cancel();
     }
 }
 
@@ -174,60 +216,12 @@ Result<FileDescriptor> open_control_socket(const std::string& path) {
     const int failed = bind(socket.get(), reinterpret_cast<const sockaddr*>(&*name), sizeof *name) == 0 ? 0 : errno;
     umask(previous);
     if (failed != 0) return Failure{system_error("cannot create the control socket", failed, path)};
-    if (const group* members = getgrnam(group_name); members != nullptr) {
-        if (chown(path.c_str(), 0, members->gr_gid) == 0) chmod(path.c_str(), 0660);
-    }
     if (listen(socket.get(), 16) != 0) return Failure{system_error("cannot listen", errno, path)};
+    const group* members = getgrnam(group_name);
+    const bool shared = members != nullptr && chown(path.c_str(), 0, members->gr_gid) == 0;
+    // After listen(): whoever waits for us in this folder sees the change, and connects.
+    if (chmod(path.c_str(), shared ? 0660 : 0600) != 0) return Failure{system_error("cannot chmod", errno, path)};
     return socket;
-}
-
-Result<ControlClient> ControlClient::connect(const std::string& path) {
-    const auto name = socket_name(path);
-    if (!name) return Failure{Error{"the path of the control socket is too long", path, {}}};
-    FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    if (!socket) return Failure{system_error("cannot open a socket", errno, path)};
-    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&*name), sizeof *name) != 0) {
-        const int failed = errno;
-        if (failed == EACCES)
-            return Failure{Error{"you may not ask this vmrouter", path, "use sudo, or join the group vmrouter"}};
-        return Failure{system_error("no vmrouter answers", failed, path, "start it, or name it with --instance")};
-    }
-    return ControlClient(std::move(socket), path);
-}
-
-Result<std::string> ControlClient::read_line() {
-    for (;;) {
-        if (const auto end = buffer_.find('\n'); end != std::string::npos) {
-            std::string line = buffer_.substr(0, end);
-            buffer_.erase(0, end + 1);
-            return line;
-        }
-        char chunk[65536];
-        const auto got = read(socket_.get(), chunk, sizeof chunk);
-        if (got < 0 && errno == EINTR) continue;
-        if (got < 0) return Failure{system_error("cannot read the answer", errno, path_)};
-        if (got == 0) return Failure{Error{"the vmrouter went away", path_, {}}};
-        buffer_.append(chunk, static_cast<std::size_t>(got));
-    }
-}
-
-Result<json> ControlClient::next() {
-    auto line = read_line();
-    if (!line) return Failure{std::move(line).error()};
-    auto object = json::parse(*line, nullptr, false);
-    if (object.is_discarded())
-        return Failure{Error{"the answer is no JSON", path_, "is it another version of vmrouter?"}};
-    return object;
-}
-
-Result<json> ControlClient::request(const json& request) {
-    if (const int failed = write_all(socket_.get(), to_line(request)); failed != 0)
-        return Failure{system_error("cannot send the request", failed, path_)};
-    auto answer = next();
-    if (!answer) return answer;
-    if (answer->value("ok", false)) return (*answer)["result"];
-    const auto error = answer->value("error", json::object());
-    return Failure{Error{error.value("what", "it failed"), error.value("where", ""), error.value("hint", "")}};
 }
 
 }  // namespace vmrouter

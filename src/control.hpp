@@ -2,8 +2,12 @@
 
 // The control socket: how the commands ask a running instance. JSON lines over a Unix stream socket: the client sends
 // one object a line, {"command": "status"} with the command's own members; the answer is one object a line,
-// {"ok": true, "result": ...} or {"ok": false, "error": {"what", "where", "hint"}}. `monitor` answers with a line for
-// every event until the client hangs up. The socket belongs to root and the group "vmrouter" (mode 0660).
+// {"ok": true, "result": ...} or {"ok": false, "error": {"what", "where", "hint"}}. After `monitor` (members "only" and
+// "guest", see EventFilter) a line follows for every event until the client hangs up. ARCHITECTURE.md lists commands
+// and shapes. The socket belongs to root and the group "vmrouter" (mode 0660; 0600 where there is no such group).
+// A client can harm only itself: lines, clients and what one leaves unread are bounded.
+
+#include <sys/types.h>
 
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
@@ -16,17 +20,20 @@
 
 #include "src/base/file.hpp"
 #include "src/base/result.hpp"
+#include "src/event_filter.hpp"
 
 namespace vmrouter {
 
-/// Answers a request; what it returns is the `result`. Called on the event loop, must not block.
-using ControlHandler = std::function<Result<nlohmann::json>(const nlohmann::json& request)>;
+/// Answers a request of a process of user `uid`; what it returns is the `result`. Called on the event loop, must not
+/// block.
+using ControlHandler = std::function<Result<nlohmann::json>(const nlohmann::json& request, uid_t uid)>;
 
 class ControlServer {
 public:
     static constexpr std::size_t max_clients = 64;
+    static constexpr std::size_t max_unprivileged = 48;  ///< of those, of users other than root
     static constexpr std::size_t max_request = 65536;    ///< bytes of one line
-    static constexpr std::size_t max_backlog = 1 << 20;  ///< bytes a slow `monitor` client may leave unread
+    static constexpr std::size_t max_backlog = 1 << 20;  ///< bytes a client may leave unread and still get more
 
     /// `listener`: a listening Unix stream socket, owned from here on.
     ControlServer(asio::io_context& io, FileDescriptor listener, ControlHandler handler);
@@ -34,10 +41,12 @@ public:
     ControlServer(const ControlServer&) = delete;
     ControlServer& operator=(const ControlServer&) = delete;
 
-    /// Whether anybody follows events; then publish() is worth calling.
-    [[nodiscard]] bool has_followers() const;
-    /// Sends an event to everybody who follows. One that does not read is disconnected.
+    /// Whether anybody follows events of this kind; then publish() is worth calling.
+    [[nodiscard]] bool has_followers(std::string_view kind) const;
+    /// Sends an event to everybody whose filter admits it. One that does not read is disconnected.
     void publish(const nlohmann::json& event);
+    /// Called when somebody begins or ceases to follow.
+    std::function<void()> on_followers;
 
 private:
     struct Client;
@@ -51,26 +60,5 @@ private:
 
 /// A listening socket at `path` (a stale one is replaced), for root and the group "vmrouter" where that exists.
 Result<FileDescriptor> open_control_socket(const std::string& path);
-
-/// A client's connection. Blocking, for the commands.
-class ControlClient {
-public:
-    /// Fails with a cure when nobody listens there or the socket may not be used.
-    static Result<ControlClient> connect(const std::string& path);
-
-    /// The `result` of one request, or the error that the instance answered with.
-    Result<nlohmann::json> request(const nlohmann::json& request);
-    /// The next event after a `monitor` request; an error when the instance went away.
-    Result<nlohmann::json> next();
-
-private:
-    explicit ControlClient(FileDescriptor socket, std::string path)
-        : socket_(std::move(socket)), path_(std::move(path)) {}
-    Result<std::string> read_line();
-
-    FileDescriptor socket_;
-    std::string path_;
-    std::string buffer_;
-};
 
 }  // namespace vmrouter

@@ -1,22 +1,19 @@
 #include "src/documents.hpp"
 
+#include <unistd.h>
+
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "src/base/clock.hpp"
 #include "src/base/text.hpp"
+#include "src/event_documents.hpp"
+#include "src/lease_document.hpp"
 
 namespace vmrouter {
 namespace {
 
 using nlohmann::json;
-
-json text_or_null(std::string_view text) {
-    return text.empty() ? json(nullptr) : json(std::string(text));
-}
-
-json event(const char* kind, Time now) {
-    return {{"time", std::chrono::duration<double>(now.time_since_epoch()).count()}, {"event", kind}};
-}
 
 json upstream_documents(const std::vector<dns::UpstreamStatus>& upstreams) {
     const auto now = SystemClock{}.now();
@@ -24,7 +21,7 @@ json upstream_documents(const std::vector<dns::UpstreamStatus>& upstreams) {
     for (const auto& one : upstreams)
         list.push_back({{"server", to_string(one.endpoint)},
                         {"health", std::string(dns::to_string(one.health))},
-                        {"rtt_ms", one.rtt.count() == 0 ? json(nullptr) : json(one.rtt.count())},
+                        {"rtt_ms", one.rtt.count() == 0 && one.answers == 0 ? json(nullptr) : json(one.rtt.count())},
                         {"queries", one.queries},
                         {"answers", one.answers},
                         {"failures", one.failures},
@@ -85,68 +82,105 @@ json dhcp_document(const dhcp::Service& service) {
             {"storage_ok", health.storage_ok}, {"storage_error", text_or_null(health.storage_error)}};
 }
 
-}  // namespace
-
-json seconds_or_null(const std::optional<Time>& time) {
-    if (!time) return nullptr;
-    return std::chrono::floor<Seconds>(time->time_since_epoch()).count();
-}
-
-json lease_document(const dhcp::Lease& lease) {
-    return {{"address", to_string(lease.address)},
-            {"mac", to_string(lease.hardware)},
-            {"name", text_or_null(lease.name)},
-            {"client_id", lease.client_id.empty() ? json(nullptr) : json(to_hex(lease.client_id))},
-            {"expires", seconds_or_null(lease.expires)},
-            {"state", std::string(dhcp::to_string(lease.state))},
-            {"last_seen", lease.last_seen == Time{} ? json(nullptr) : seconds_or_null(lease.last_seen)}};
-}
-
-json leases_document(std::span<const dhcp::Lease> leases) {
+json uplink_documents(const std::vector<link::Uplink>& uplinks) {
     auto list = json::array();
-    for (const auto& lease : leases) list.push_back(lease_document(lease));
+    for (const auto& uplink : uplinks) {
+        auto gateways = json::array();
+        for (const auto gateway : uplink.gateways) gateways.push_back(to_string(gateway));
+        list.push_back({{"interface", uplink.name}, {"present", uplink.index != 0}, {"gateways", gateways}});
+    }
     return list;
 }
 
-json query_event(const dns::QueryEvent& query, std::string_view guest, Time now) {
-    auto out = event("query", now);
-    out["client"] = to_string(query.client);
-    out["guest"] = text_or_null(guest);
-    out["name"] = to_string(query.question.name);
-    out["type"] = to_string(query.question.type);
-    out["rcode"] = to_string(query.rcode);
-    out["source"] = std::string(dns::to_string(query.source));
-    out["upstream"] = query.upstream == nullptr ? json(nullptr) : json(to_string(*query.upstream));
-    out["milliseconds"] = static_cast<double>(query.took.count()) / 1000.0;
-    return out;
+json blocked_documents(const StatusParts& parts) {
+    auto list = json::array();
+    for (const auto& tally : parts.blocked) {
+        const auto& attempt = tally.attempt;
+        list.push_back({{"reason", attempt.reason},
+                        {"mac", attempt.guest.is_zero() ? json(nullptr) : json(to_string(attempt.guest))},
+                        {"guest", text_or_null(parts.names.name_of(attempt.source))},
+                        {"address", to_string(attempt.source)},
+                        {"peer", to_string(attempt.destination)},
+                        {"protocol", protocol_name(attempt.protocol)},
+                        {"port", attempt.port},
+                        {"count", tally.count},
+                        {"first", seconds_or_null(tally.first)},
+                        {"last", seconds_or_null(tally.last)}});
+    }
+    return list;
 }
 
-json lease_event(const dhcp::AppliedChange& change, Time now) {
-    auto out = event("lease", now);
-    out["cause"] = std::string(dhcp::to_string(change.cause));
-    out["address"] = to_string(change.address);
-    const auto& lease = change.after ? change.after : change.before;
-    out["mac"] = lease ? json(to_string(lease->hardware)) : json(nullptr);
-    out["guest"] = lease ? text_or_null(lease->name) : json(nullptr);
-    out["expires"] = change.after ? seconds_or_null(change.after->expires) : json(nullptr);
-    return out;
+json other_documents(const std::vector<firewall::Obstacle>& others) {
+    auto list = json::array();
+    for (const auto& one : others)
+        list.push_back({{"program", one.program},
+                        {"family", one.family},
+                        {"table", one.table},
+                        {"chain", one.chain},
+                        {"hook", text_or_null(one.hook)},
+                        {"priority", one.priority},
+                        {"rule", one.rule},
+                        {"passed", !one.in_the_way()},
+                        {"done", text_or_null(one.done)},
+                        {"cure", one.cure}});
+    return list;
 }
 
-json blocked_event(const firewall::Attempt& attempt, std::string_view guest, Time now) {
-    auto out = event("blocked", now);
-    out["reason"] = attempt.reason;
-    out["guest"] = text_or_null(guest);
-    out["source"] = to_string(attempt.source);
-    out["destination"] = to_string(attempt.destination);
-    out["protocol"] = attempt.protocol;
-    out["port"] = attempt.port;
-    return out;
+json count_document(std::uint64_t packets, std::uint64_t bytes) {
+    return {{"packets", packets}, {"bytes", bytes}};
+}
+
+/// How many attempts of each sender were refused.
+std::map<MacAddress, std::uint64_t> refused_by_sender(const std::vector<firewall::Tally>& tallies) {
+    std::map<MacAddress, std::uint64_t> counts;
+    for (const auto& tally : tallies) counts[tally.attempt.guest] += tally.count;
+    return counts;
+}
+
+}  // namespace
+
+json leases_document(std::span<const dhcp::Lease> leases, Time now) {
+    auto list = json::array();
+    for (const auto& lease : leases) list.push_back(lease_document(lease, now));
+    return list;
+}
+
+json guests_document(const StatusParts& parts) {
+    struct Row {
+        const dhcp::Lease* lease = nullptr;
+        firewall::Traffic traffic;
+    };
+    std::map<Ipv4, Row> rows;
+    for (const auto& lease : parts.leases)
+        if (lease.state == dhcp::LeaseState::Bound) rows[lease.address].lease = &lease;
+    for (const auto& traffic : parts.traffic) rows[traffic.guest].traffic = traffic;
+    const auto refused = refused_by_sender(parts.blocked);
+
+    auto list = json::array();
+    for (const auto& [address, row] : rows) {
+        const auto mac = row.lease == nullptr ? std::nullopt : row.lease->hardware.mac();
+        const auto count = mac ? refused.find(*mac) : refused.end();
+        const auto* port = row.lease == nullptr || row.lease->port == 0 ? nullptr : parts.facts.find(row.lease->port);
+        const bool seen = row.lease != nullptr && row.lease->last_seen != Time{};
+        list.push_back({{"address", to_string(address)},
+                        {"mac", mac ? json(to_string(*mac)) : json(nullptr)},
+                        {"name", text_or_null(parts.names.name_of(address))},
+                        {"port", port == nullptr ? json(nullptr) : json(port->name)},
+                        {"last_seen", seen ? seconds_or_null(row.lease->last_seen) : json(nullptr)},
+                        {"sent", count_document(row.traffic.sent_packets, row.traffic.sent_bytes)},
+                        {"received", count_document(row.traffic.received_packets, row.traffic.received_bytes)},
+                        {"blocked", count == refused.end() ? 0 : count->second}});
+    }
+    return list;
 }
 
 json status_document(const StatusParts& parts) {
     json out;
     out["instance"] = parts.plan.instance;
     out["version"] = VMROUTER_VERSION;
+    out["pid"] = getpid();
+    out["started"] = seconds_or_null(parts.started);
+    out["segment"] = nullptr;
     if (parts.plan.segment) {
         const auto& segment = *parts.plan.segment;
         out["segment"] = {{"interface", segment.name},
@@ -154,12 +188,7 @@ json status_document(const StatusParts& parts) {
                           {"address", to_string(segment.address)},
                           {"mtu", segment.mtu}};
     }
-    out["uplinks"] = json::array();
-    for (const auto& uplink : parts.plan.uplinks) {
-        auto gateways = json::array();
-        for (const auto gateway : uplink.gateways) gateways.push_back(to_string(gateway));
-        out["uplinks"].push_back({{"interface", uplink.name}, {"present", uplink.index != 0}, {"gateways", gateways}});
-    }
+    out["uplinks"] = uplink_documents(parts.plan.uplinks);
     out["blocked_networks"] = json::array();
     for (const auto& prefix : parts.plan.lans) out["blocked_networks"].push_back(to_string(prefix));
     out["health"] = json::array();
@@ -167,19 +196,11 @@ json status_document(const StatusParts& parts) {
         out["health"].push_back({{"what", item.what}, {"ok", item.ok}, {"detail", text_or_null(item.detail)}});
     out["counters"] = json::object();
     for (const auto& counter : parts.counters)
-        out["counters"][counter.name] = {{"packets", counter.packets}, {"bytes", counter.bytes}};
-    out["leases"] = leases_document(parts.leases);
-    out["blocked"] = json::array();
-    for (const auto& tally : parts.blocked)
-        out["blocked"].push_back({{"reason", tally.attempt.reason},
-                                  {"mac", to_string(tally.attempt.guest)},
-                                  {"source", to_string(tally.attempt.source)},
-                                  {"destination", to_string(tally.attempt.destination)},
-                                  {"protocol", tally.attempt.protocol},
-                                  {"port", tally.attempt.port},
-                                  {"count", tally.count},
-                                  {"first", seconds_or_null(tally.first)},
-                                  {"last", seconds_or_null(tally.last)}});
+        out["counters"][counter.name] = count_document(counter.packets, counter.bytes);
+    out["leases"] = leases_document(parts.leases, parts.now);
+    out["guests"] = guests_document(parts);
+    out["blocked"] = blocked_documents(parts);
+    out["others"] = other_documents(parts.others);
     out["dhcp"] = parts.dhcp == nullptr ? json(nullptr) : dhcp_document(*parts.dhcp);
     out["dns"] = parts.dns == nullptr ? json(nullptr) : dns_document(*parts.dns);
     return out;

@@ -12,33 +12,35 @@
 #include "dns/service.hpp"
 #include "firewall/blocked.hpp"
 #include "firewall/live.hpp"
+#include "firewall/obstacle.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
 
 namespace vmrouter {
 
-/// {"address", "mac", "name", "client_id", "expires", "state", "last_seen"}
-nlohmann::json lease_document(const dhcp::Lease& lease);
-nlohmann::json leases_document(std::span<const dhcp::Lease> leases);
-
-/// {"time", "event": "query", ...}
-nlohmann::json query_event(const dns::QueryEvent& event, std::string_view guest, Time now);
-nlohmann::json lease_event(const dhcp::AppliedChange& change, Time now);
-nlohmann::json blocked_event(const firewall::Attempt& attempt, std::string_view guest, Time now);
+/// lease_document() of each.
+nlohmann::json leases_document(std::span<const dhcp::Lease> leases, Time now);
 
 /// What `status` is made of.
 struct StatusParts {
     const Plan& plan;
+    const link::HostFacts& facts;
+    const dns::Names& names;
+    Time started;
+    Time now;
     std::vector<HealthItem> health;
     std::vector<firewall::Counter> counters;
     std::vector<dhcp::Lease> leases;
     std::vector<firewall::Tally> blocked;
+    std::vector<firewall::Traffic> traffic;
+    std::vector<firewall::Obstacle> others;
     const dhcp::Service* dhcp = nullptr;
     const dns::Service* dns = nullptr;
 };
 nlohmann::json status_document(const StatusParts& parts);
 
-/// Seconds since the epoch, or null.
-nlohmann::json seconds_or_null(const std::optional<Time>& time);
+/// Everybody who has a lease or was heard, by address: {"address", "mac", "name", "port", "last_seen", "sent",
+/// "received", "blocked"}.
+nlohmann::json guests_document(const StatusParts& parts);
 
 }  // namespace vmrouter

@@ -4,6 +4,8 @@
 // interface. Values in, values out, sockets as descriptors; nothing in it depends on the other half's memory, so that
 // the process that parses guests' packets can run without any capability, with this on the other end of a socketpair.
 
+#include <sys/types.h>
+
 #include <asio/any_io_executor.hpp>
 #include <cstdint>
 #include <functional>
@@ -12,9 +14,11 @@
 #include <string>
 #include <vector>
 
+#include "conf/config.hpp"
 #include "dhcp/packet_socket.hpp"
 #include "dhcp/script.hpp"
 #include "firewall/live.hpp"
+#include "firewall/obstacle.hpp"
 #include "firewall/policy.hpp"
 #include "src/base/clock.hpp"
 #include "src/base/file.hpp"
@@ -64,6 +68,12 @@ public:
     /// Destinations that an allowed name resolved to are reachable for `ttl`.
     virtual Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) = 0;
     virtual Result<std::vector<firewall::Counter>> counters() = 0;
+    /// What each guest sent and got.
+    virtual Result<std::vector<firewall::Traffic>> traffic() = 0;
+    /// What other firewalls do to our guests' traffic.
+    virtual Result<std::vector<firewall::Obstacle>> obstacles() = 0;
+    /// A tap on the bridge that `owner` may open, complete before it is up; it goes with the bridge.
+    virtual Result<void> make_tap(const std::string& name, uid_t owner) = 0;
     /// A port joined the bridge: isolates it (network.isolate_guests), and other programs leave it alone.
     virtual Result<void> welcome_port(const std::string& port) = 0;
     /// The segments of other instances that run now.
@@ -84,6 +94,10 @@ public:
     virtual Result<FileDescriptor> open_rules_events() = 0;
     /// The process id under which nftables knows our own changes.
     virtual Result<std::uint32_t> rules_process() = 0;
+    /// Hears of every connection that begins.
+    virtual Result<FileDescriptor> open_flow_events() = 0;
+    /// A listening TCP socket for the metrics.
+    virtual Result<FileDescriptor> open_metrics_socket(const conf::Endpoint& endpoint) = 0;
     virtual Result<FileDescriptor> open_blocked_log(std::uint16_t group) = 0;
 
     // The lease script.

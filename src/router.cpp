@@ -72,7 +72,9 @@ Result<void> Router::start() {
 /// The modules themselves go when the loop has ended: what still waits for their sockets must not outlive them.
 asio::awaitable<void> Router::stop() {
     stopping_ = true;
+    metrics_.reset();
     control_.reset();
+    flows_.reset();
     forwards_.reset();
     if (dhcp_) co_await dhcp_->stop();
 }

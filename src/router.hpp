@@ -20,14 +20,18 @@
 #include "dns/resolv.hpp"
 #include "dns/service.hpp"
 #include "firewall/blocked.hpp"
+#include "firewall/flow_events.hpp"
 #include "firewall/monitor.hpp"
 #include "src/base/clock.hpp"
 #include "src/base/random.hpp"
 #include "src/base/rate.hpp"
 #include "src/control.hpp"
+#include "src/documents.hpp"
+#include "src/event_documents.hpp"
 #include "src/forwards.hpp"
 #include "src/guests.hpp"
 #include "src/link/monitor.hpp"
+#include "src/metrics_server.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
 #include "src/shared_watch.hpp"
@@ -38,7 +42,8 @@ class Router final : public GuestDirectory,
                      private dhcp::Observer,
                      private dns::Observer,
                      private firewall::RulesObserver,
-                     private firewall::AttemptObserver {
+                     private firewall::AttemptObserver,
+                     private firewall::FlowObserver {
 public:
     /// `privileged` has brought `plan` up and outlives the router.
     Router(asio::io_context& io, Privileged& privileged, conf::Loaded loaded, Plan plan, PlanContext context);
@@ -95,8 +100,18 @@ private:
 
     // router/control.cpp
     Result<void> start_control();
-    Result<nlohmann::json> answer(const nlohmann::json& request);
-    [[nodiscard]] nlohmann::json status();
+    Result<nlohmann::json> answer(const nlohmann::json& request, uid_t uid);
+    Result<nlohmann::json> change_lease(const nlohmann::json& request);
+    Result<nlohmann::json> make_tap(const nlohmann::json& request, uid_t uid);
+    [[nodiscard]] StatusParts traffic_parts();
+    [[nodiscard]] StatusParts status_parts();
+
+    // router/events.cpp
+    [[nodiscard]] bool is_followed(std::string_view kind) const { return control_ && control_->has_followers(kind); }
+    [[nodiscard]] GuestLabel label_of(Ipv4 guest) const;
+    [[nodiscard]] std::string resolved_name(Ipv4 guest, Ipv4 address) const;
+    void follow_flows();
+    Result<void> start_metrics();
 
     // dhcp::Observer
     void leases_changed(std::span<const dhcp::AppliedChange> changes) override;
@@ -116,6 +131,9 @@ private:
     // firewall::AttemptObserver
     void blocked(const firewall::Attempt& attempt) override;
     void overrun() override;
+    // firewall::FlowObserver
+    void began(const firewall::Flow& flow) override;
+    void flows_lost() override;
 
     asio::io_context& io_;
     Privileged& privileged_;
@@ -127,6 +145,9 @@ private:
     link::HostFacts facts_;
     GuestNames names_;
     firewall::Tallies tallies_;
+    Time started_ = clock_.now();
+    TokenBucket flow_events_{200, 400};
+    std::uint64_t skipped_flows_ = 0;
     TokenBucket blocked_lines_{2, 20};
     TokenBucket overlap_lines_{0.01, 1};
     std::set<int> known_ports_;
@@ -138,6 +159,7 @@ private:
     std::unique_ptr<SharedWatch> instances_;
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
+    std::unique_ptr<firewall::FlowEvents> flows_;  ///< only while somebody follows them
     std::unique_ptr<dhcp::Service> dhcp_;
     std::shared_ptr<dns::ResolvWatcher> resolver_;  ///< shared with the coroutine that follows it, which may end later
     std::unique_ptr<dns::Service> dns_;
@@ -146,6 +168,7 @@ private:
     std::unique_ptr<dns::FilesWatcher> resolved_;  ///< until systemd-resolved runs
     std::unique_ptr<Forwards> forwards_;
     std::unique_ptr<ControlServer> control_;
+    std::unique_ptr<MetricsServer> metrics_;
 };
 
 }  // namespace vmrouter

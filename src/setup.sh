@@ -18,14 +18,14 @@ test_packages=(
     mandoc groff-base
     iproute2 procps util-linux iputils-ping iputils-arping curl strace tcpdump
     udhcpc isc-dhcp-client dhcpcd-base dnsmasq-base bind9-dnsutils
-    nftables iptables conntrack ethtool socat dbus-daemon
+    nftables iptables conntrack ethtool socat dbus-daemon tmux
 )
 
 # Programs that the lab runs and that must not be installed on anybody's machine for a test, since they bring services that take
 # the machine over: unpacked, each with what it depends on, below build/lab-packages (see fetch_lab_packages).
 lab_packages=(
     qemu-system-x86 ipxe-qemu isc-dhcp-relay
-    ufw firewalld docker.io network-manager ifupdown systemd systemd-resolved prometheus
+    ufw firewalld docker.io network-manager ifupdown systemd systemd-resolved prometheus tshark libvirt-clients
     zsh fish
 )
 

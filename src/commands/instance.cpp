@@ -1,9 +1,27 @@
 #include "src/commands/instance.hpp"
 
+#include <algorithm>
+#include <filesystem>
+#include <vector>
+
 #include "conf/load.hpp"
 #include "src/instance_lock.hpp"
 
 namespace vmrouter {
+
+namespace {
+
+/// Only root may look at the locks; others see the sockets, and connect() tells whether somebody is behind one.
+std::vector<std::string> instances_with_socket(const std::string& folder) {
+    std::vector<std::string> names;
+    std::error_code failed;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, failed))
+        if (entry.path().extension() == ".sock") names.push_back(entry.path().stem());
+    std::sort(names.begin(), names.end());
+    return names;
+}
+
+}  // namespace
 
 std::optional<std::string> named_instance(const cli::Instance& instance) {
     if (!instance.name.empty()) return instance.name;
@@ -18,7 +36,8 @@ Result<std::string> control_socket(const cli::Instance& instance, const Folders&
     }
     auto name = named_instance(instance);
     if (!name) {
-        const auto running = running_instances(folders.run);
+        auto running = running_instances(folders.run);
+        if (running.empty()) running = instances_with_socket(folders.run);
         if (running.empty())
             return Failure{Error{"no vmrouter is running here", folders.run, "start one: vmrouter --config vm.toml"}};
         if (running.size() > 1) {

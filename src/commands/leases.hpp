@@ -1,23 +1,25 @@
 #pragma once
 
 #include <iosfwd>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "src/base/clock.hpp"
+#include "src/base/terminal.hpp"
 #include "src/cli.hpp"
+#include "src/commands/vendor.hpp"
+#include "src/plan.hpp"
 
 namespace vmrouter {
 
-/// Where instances keep their files; other folders in tests.
-struct LeaseFolders {
-    std::string run = "/run/vmrouter";
-    std::string state = "/var/lib/vmrouter";
-};
+/// The leases of the instance that is meant, or of a leases file that needs no instance; or drops or pins one. 0; 1
+/// with the reason on `err` when that cannot be done.
+int leases(const cli::Leases& options, Time now, std::ostream& out, std::ostream& err, const Folders& folders = {});
 
-/// The lease table as it stands in a leases file: the one that is named, or the one of the instance that is meant. A
-/// running instance keeps it at most a second behind. 0; 1 when it cannot be read, with the reason on `err`; 2 when the
-/// configuration that names the instance is wrong.
-int leases(const cli::Leases& options, Time now, std::ostream& out, std::ostream& err,
-           const LeaseFolders& folders = {});
+/// The table for people: `list` is what `leases --json` prints.
+std::string leases_table(const nlohmann::json& list, Time now, const Terminal& terminal);
+
+/// Gives each object of a list with a "mac" its "vendor", or null.
+void add_vendors(nlohmann::json& list, Vendors& vendors);
 
 }  // namespace vmrouter

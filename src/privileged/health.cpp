@@ -37,4 +37,11 @@ std::vector<HealthItem> LocalPrivileged::health() {
     return items;
 }
 
+Result<std::vector<firewall::Obstacle>> LocalPrivileged::obstacles() {
+    if (!plan_.segment) return std::vector<firewall::Obstacle>{};
+    auto rules = firewall::scan_foreign(nft_, plan_.policy.mark);
+    if (!rules) return Failure{std::move(rules).error()};
+    return firewall::obstacles(*rules, plan_.policy.mark, plan_.segment->name);
+}
+
 }  // namespace vmrouter

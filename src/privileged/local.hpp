@@ -10,6 +10,7 @@
 
 #include "firewall/blocked.hpp"
 #include "firewall/conntrack.hpp"
+#include "firewall/flow_events.hpp"
 #include "firewall/foreign.hpp"
 #include "firewall/live.hpp"
 #include "firewall/monitor.hpp"
@@ -63,6 +64,9 @@ public:
         return live_.admit(addresses, ttl, now);
     }
     Result<std::vector<firewall::Counter>> counters() override { return live_.counters(); }
+    Result<std::vector<firewall::Traffic>> traffic() override { return live_.traffic(); }
+    Result<std::vector<firewall::Obstacle>> obstacles() override;
+    Result<void> make_tap(const std::string& name, uid_t owner) override;
     Result<void> welcome_port(const std::string& port) override;
     std::vector<std::string> other_segments() override;
 
@@ -81,6 +85,8 @@ public:
     Result<FileDescriptor> open_link_events() override { return link::open_event_socket(); }
     Result<FileDescriptor> open_rules_events() override { return firewall::open_rules_monitor(); }
     Result<std::uint32_t> rules_process() override { return firewall::own_process(nft_); }
+    Result<FileDescriptor> open_flow_events() override { return firewall::open_flow_events(); }
+    Result<FileDescriptor> open_metrics_socket(const conf::Endpoint& endpoint) override;
     Result<FileDescriptor> open_blocked_log(std::uint16_t group) override { return firewall::open_blocked_log(group); }
     void run_script(dhcp::ScriptCall call, std::function<void(Result<int>)> done) override {
         dhcp::run_program(executor_, call, std::move(done));

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "src/link/bridge.hpp"
+#include "src/link/tap.hpp"
 
 namespace vmrouter {
 
@@ -24,6 +25,30 @@ Result<void> LocalPrivileged::welcome_port(const std::string& port) {
         host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
     }
     return plan_.segment && plan_.segment->isolate_guests ? isolate(port) : Result<void>{};
+}
+
+/// Everything that the port is to be, before its first frame can pass.
+Result<void> LocalPrivileged::make_tap(const std::string& name, uid_t owner) {
+    if (!plan_.segment || !plan_.segment->is_bridge)
+        return Failure{Error{"a tap needs a bridge, and this instance serves none", name, "serve one: network.bridge"}};
+    const auto& bridge = plan_.segment->name;
+    const auto links = link::read_links(netlink_);
+    if (!links) return Failure{links.error()};
+    if (std::any_of(links->begin(), links->end(), [&name](const auto& one) { return one.name == name; }))
+        return Failure{Error{"there is an interface of that name already", name, "choose another name for the tap"}};
+    if (auto recorded = changes_->record(CreatedLink{name, {}}); !recorded) return recorded;
+    auto done = link::create_tap(netlink_, name, owner);
+    if (done) done = link::set_mtu(netlink_, name, plan_.segment->mtu);
+    if (done) done = link::enslave(netlink_, name, bridge);
+    if (done && plan_.segment->isolate_guests) done = isolate(name);
+    if (done) done = link::set_up(netlink_, name);
+    if (done) {
+        host_logger.info("TAP {} on {} for user {}", name, bridge, owner);
+        return {};
+    }
+    if (auto gone = link::delete_link(netlink_, name); !gone) host_logger.warn("TAP {}", to_string(gone.error()));
+    if (auto forgotten = changes_->forget(CreatedLink{name, {}}); !forgotten) return forgotten;
+    return done;
 }
 
 /// Guests' ports that were on our bridge when it went, so that a restart does not cut guests off.

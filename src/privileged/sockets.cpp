@@ -2,8 +2,11 @@
 
 #include <arpa/inet.h>
 #include <sys/socket.h>
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 
+#include "conf/forms.hpp"
 #include "dns/transport.hpp"
 #include "src/link/port_owner.hpp"
 
@@ -69,6 +72,39 @@ Result<FileDescriptor> LocalPrivileged::open_relay_socket(firewall::Protocol pro
                                   tcp ? link::Protocol::Tcp : link::Protocol::Udp, address, port)};
     }
     return socket;
+}
+
+Result<FileDescriptor> LocalPrivileged::open_metrics_socket(const conf::Endpoint& endpoint) {
+    const std::string where = "control.metrics " + to_string(endpoint);
+    sockaddr_storage name{};
+    socklen_t size = sizeof(sockaddr_in);
+    if (const auto* v4 = std::get_if<Ipv4>(&endpoint.address)) {
+        sockaddr_in in{};
+        in.sin_family = AF_INET;
+        in.sin_port = htons(endpoint.port);
+        in.sin_addr.s_addr = htonl(v4->value);
+        std::memcpy(&name, &in, sizeof in);
+    } else {
+        sockaddr_in6 in6{};
+        in6.sin6_family = AF_INET6;
+        in6.sin6_port = htons(endpoint.port);
+        const auto& bytes = std::get<Ipv6>(endpoint.address).bytes;
+        std::copy(bytes.begin(), bytes.end(), in6.sin6_addr.s6_addr);
+        std::memcpy(&name, &in6, sizeof in6);
+        size = sizeof in6;
+    }
+    FileDescriptor socket(::socket(name.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!socket) return Failure{system_error("cannot open a socket", errno, where)};
+    const int on = 1;
+    setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (bind(socket.get(), reinterpret_cast<const sockaddr*>(&name), size) == 0 && listen(socket.get(), 8) == 0)
+        return socket;
+    const int failed = errno;
+    auto error =
+        system_error("cannot listen for the metrics", failed, where, "choose an address of this host and a free port");
+    if (const auto* v4 = std::get_if<Ipv4>(&endpoint.address))
+        error = name_owner(std::move(error), failed, link::Protocol::Tcp, *v4, endpoint.port);
+    return Failure{std::move(error)};
 }
 
 }  // namespace vmrouter

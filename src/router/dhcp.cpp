@@ -55,7 +55,7 @@ const dhcp::Reservations* Router::reservations() const {
 }
 
 void Router::leases_changed(std::span<const dhcp::AppliedChange> changes) {
-    if (control_ && control_->has_followers())
+    if (is_followed("lease"))
         for (const auto& change : changes) control_->publish(lease_event(change, clock_.now()));
     bool forwards_moved = false;
     for (const auto& change : changes) {

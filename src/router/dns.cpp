@@ -125,12 +125,12 @@ void Router::follow_resolved() {
 }
 
 bool Router::wants_queries() const {
-    return loaded_.config.dns.log_queries || (control_ && control_->has_followers());
+    return loaded_.config.dns.log_queries || is_followed("dns");
 }
 
 void Router::answered(const dns::QueryEvent& event) {
     const auto name = names_.name_of(event.client);
-    if (control_ && control_->has_followers()) control_->publish(query_event(event, name, clock_.now()));
+    if (is_followed("dns")) control_->publish(dns_event(event, label_of(event.client), clock_.now()));
     if (!loaded_.config.dns.log_queries) return;
     dns_logger.info("QUERY {} {} from {}{}{}: {} ({})", to_string(event.question.name), to_string(event.question.type),
                     to_string(event.client), name.empty() ? "" : " ", escape(name), to_string(event.rcode),
@@ -138,6 +138,7 @@ void Router::answered(const dns::QueryEvent& event) {
 }
 
 void Router::upstream_changed(const dns::Endpoint& upstream, dns::Health before, dns::Health now) {
+    if (is_followed("upstream")) control_->publish(upstream_event(upstream, before, now, clock_.now()));
     dns_logger.info("UPSTREAM {} is {} (was {})", to_string(upstream), to_string(now), to_string(before));
 }
 

@@ -102,13 +102,19 @@ asio::awaitable<void> Router::repair() {
         if (!mended)
             firewall_logger.error("REPAIR {}", to_string(mended.error()));
         else
-            for (const auto& what : *mended) firewall_logger.warn("REPAIR {}, which somebody had removed", what);
+            for (const auto& what : *mended) {
+                firewall_logger.warn("REPAIR {}, which somebody had removed", what);
+                if (is_followed("rules")) control_->publish(rules_event("put back " + what, {}, 0, clock_.now()));
+            }
     }
 }
 
 void Router::our_rules_changed(const firewall::Transaction& transaction) {
     firewall_logger.warn("CHANGED our rules were changed by {} (pid {}); they are put back",
                          escape(transaction.process_name), transaction.process);
+    if (is_followed("rules"))
+        control_->publish(
+            rules_event("our rules were changed", transaction.process_name, transaction.process, clock_.now()));
     repair_soon();
 }
 
@@ -118,7 +124,9 @@ void Router::other_rules_changed(const firewall::Transaction&) {
 
 void Router::blocked(const firewall::Attempt& attempt) {
     const auto name = names_.name_of(attempt.source);
-    if (control_ && control_->has_followers()) control_->publish(blocked_event(attempt, name, clock_.now()));
+    if (is_followed("blocked"))
+        control_->publish(blocked_event(attempt, label_of(attempt.source),
+                                        resolved_name(attempt.source, attempt.destination), clock_.now()));
     if (!tallies_.add(attempt, clock_.now()) || !blocked_lines_.take(clock_.monotonic())) return;
     firewall_logger.info("BLOCK {} {} from {}{}{}", attempt.reason, destination_of(attempt), to_string(attempt.source),
                          name.empty() ? "" : " ", escape(name));

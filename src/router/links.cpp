@@ -1,5 +1,7 @@
 #include "src/router.hpp"
 
+#include <nlohmann/json.hpp>
+
 #include "src/base/log.hpp"
 
 namespace vmrouter {
@@ -34,6 +36,7 @@ void Router::follow_host() {
     if (before != plan_.uplinks) {
         std::string names;
         for (const auto& uplink : plan_.uplinks) names += (names.empty() ? "" : ", ") + uplink.name;
+        if (is_followed("uplink")) control_->publish(uplink_event(plan_.uplinks, clock_.now()));
         logger.info("UPLINK {}", names.empty() ? "none: guests have no internet until there is a route" : names);
         if (summary_changed) summary_changed();
     }
@@ -62,9 +65,11 @@ asio::awaitable<void> Router::watch_links() {
                 add_dhcp_port(event.link);
                 if (auto done = privileged_.welcome_port(event.link.name); !done)
                     logger.error("ISOLATE {}", to_string(done.error()));
+                if (is_followed("port")) control_->publish(port_event(event.link.name, true, clock_.now()));
                 logger.info("PORT {} joined {}", event.link.name, plan_.segment->name);
             } else if (!on_segment && known_ports_.erase(event.link.index) > 0) {
                 if (dhcp_) dhcp_->remove_port(static_cast<unsigned>(event.link.index));
+                if (is_followed("port")) control_->publish(port_event(event.link.name, false, clock_.now()));
                 logger.info("PORT {} left {}", event.link.name, plan_.segment->name);
             }
         }

@@ -13,7 +13,10 @@ Result<void> Router::reload(conf::Loaded loaded) {
     if (plan_.segment && plan->segment && plan->segment->address != plan_.segment->address)
         return Failure{Error{"network.address cannot be changed by a reload",
                              to_string(loaded.places.of("network.address")), "restart vmrouter for that"}};
+    const bool metrics_move = loaded.config.control.metrics != loaded_.config.control.metrics;
     loaded_ = std::move(loaded);
+    if (metrics_move)
+        if (auto started = start_metrics(); !started) return started;
     if (forwards_)
         if (auto set = forwards_->set(loaded_.config.firewall.forward); !set) return set;
     if (dhcp_) {

@@ -172,7 +172,9 @@ TEST_CASE("What the help texts show as examples is right use") {
         for (const std::string& example : text.examples) {
             CAPTURE(example);
             REQUIRE(example.starts_with("vmrouter "));
-            CHECK(std::holds_alternative<Command>(parse_line(std::string_view(example).substr(9), Offer::All)));
+            const auto ours =
+                std::string_view(example).substr(0, example.find(" | "));  // what reads a pipe is not ours
+            CHECK(std::holds_alternative<Command>(parse_line(ours.substr(9), Offer::All)));
         }
     }
 }

@@ -17,11 +17,11 @@ namespace {
 
 constexpr Time now{1795346400s};
 
-/// Folders of instances, gone at the end of a test.
+/// A folder of instances, gone at the end of a test.
 struct Folder {
     std::filesystem::path path =
         std::filesystem::temp_directory_path() / ("vmrouter-leases-" + std::to_string(getpid()));
-    LeaseFolders folders{path / "run", path / "lib"};
+    Folders folders{path / "run", path / "lib"};
 
     Folder() { std::filesystem::create_directories(path); }
     Folder(const Folder&) = delete;
@@ -41,7 +41,7 @@ struct Outcome {
     std::string err;
 };
 
-Outcome list(const cli::Leases& options, const LeaseFolders& folders) {
+Outcome list(const cli::Leases& options, const Folders& folders) {
     std::ostringstream out;
     std::ostringstream err;
     const int status = leases(options, now, out, err, folders);
@@ -63,10 +63,24 @@ TEST_CASE("A leases file is a table sorted by address") {
     CHECK(outcome.status == 0);
     CHECK(outcome.err == "");
     CHECK(outcome.out ==
-          "ADDRESS        MAC                   NAME  REMAINING   STATE\n"
-          "192.168.77.3   52:54:00:cc:00:01     -     never ends  bound\n"
-          "192.168.77.4   06-52:54:00:cc:00:03  old   ended       expired\n"
-          "192.168.77.20  52:54:00:cc:00:02     vmA   57m 12s     bound\n");
+          "ADDRESS        NAME  MAC                   VENDOR    REMAINING   STATE    LAST SEEN\n"
+          "192.168.77.3   -     52:54:00:cc:00:01     QEMU/KVM  never ends  bound    -\n"
+          "192.168.77.4   old   06-52:54:00:cc:00:03  -         ended       expired  -\n"
+          "192.168.77.20  vmA   52:54:00:cc:00:02     QEMU/KVM  57m 12s     bound    -\n");
+}
+
+TEST_CASE("The table of an instance says when each guest was seen, fits a terminal, and shows no guest's bytes raw") {
+    const auto document = nlohmann::json::parse(R"([
+        {"address": "192.168.100.2", "name": "web", "mac": "52:54:00:12:34:56", "vendor": "QEMU/KVM",
+         "expires": 1795346460, "state": "bound", "last_seen": 1795346390, "client_id": null},
+        {"address": "192.168.100.3", "name": "a\u001b[31mb", "mac": "dc:a6:32:00:00:01", "vendor": "Raspberry Pi",
+         "expires": 1795432800, "state": "declined", "last_seen": null, "client_id": null}])");
+    const auto table = leases_table(document, now, {});
+    CHECK(table ==
+          "ADDRESS        NAME        MAC                VENDOR        REMAINING  STATE     LAST SEEN\n"
+          "192.168.100.2  web         52:54:00:12:34:56  QEMU/KVM      1m         bound     10s ago\n"
+          "192.168.100.3  a\\x1b[31mb  dc:a6:32:00:00:01  Raspberry Pi  1d         declined  -\n");
+    CHECK(leases_table(document, now, {true, true, 100}).find("\x1b[31mb") == std::string::npos);
 }
 
 TEST_CASE("A leases file is a list of objects with null for what is unknown") {
@@ -78,6 +92,7 @@ TEST_CASE("A leases file is a list of objects with null for what is unknown") {
     REQUIRE(document.size() == 3);
     CHECK(document[0] == nlohmann::json{{"address", "192.168.77.3"},
                                         {"mac", "52:54:00:cc:00:01"},
+                                        {"vendor", "QEMU/KVM"},
                                         {"name", nullptr},
                                         {"client_id", nullptr},
                                         {"expires", nullptr},
@@ -102,30 +117,25 @@ TEST_CASE("Lines that are none are reported with their number and the rest is sh
     CHECK(outcome.out.find("192.168.77.20") != std::string::npos);
 }
 
-TEST_CASE("The leases of an instance are found by its name or its configuration or because it is the only one") {
+TEST_CASE("Without an instance or a file the error says what to do") {
     const Folder folder;
-    folder.write("lib/br0/leases", lines);
     cli::Leases options;
-    CHECK(list(options, folder.folders).status == 1);
-    CHECK(list(options, folder.folders).err.find("vmrouter: no instance is running\n  hint: ") == 0);
+    auto outcome = list(options, folder.folders);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.err.find("no vmrouter is running here\n  hint: ") != std::string::npos);
 
     options.instance.name = "br0";
-    CHECK(list(options, folder.folders).out.find("vmA") != std::string::npos);
-    options.instance.name = "br1";
-    CHECK(list(options, folder.folders).status == 1);
+    outcome = list(options, folder.folders);
+    CHECK(outcome.status == 1);
+    CHECK(outcome.err.find("br0.sock: no vmrouter answers") != std::string::npos);
 
-    options.instance = {"", folder.write("vm.toml", "network.bridge = \"br0\"\n")};
-    CHECK(list(options, folder.folders).out.find("vmA") != std::string::npos);
-    const std::string own = folder.write("own", "0 52:54:00:cc:00:01 192.168.77.3 mine *\n");
-    options.instance.file = folder.write("vm.toml", "network.bridge = \"br0\"\ndhcp.leases_file = \"" + own + "\"\n");
-    CHECK(list(options, folder.folders).out.find("mine") != std::string::npos);
-    options.instance.file = folder.write("vm.toml", "network.bridge = 1\n");
-    CHECK(list(options, folder.folders).status == 2);
-
-    auto lock = InstanceLock::take(folder.folders.run, "br0");
-    REQUIRE(lock);
-    CHECK(list({}, folder.folders).out.find("vmA") != std::string::npos);
+    auto first = InstanceLock::take(folder.folders.run, "br0");
     auto second = InstanceLock::take(folder.folders.run, "br1");
-    REQUIRE(second);
-    CHECK(list({}, folder.folders).err.find("several instances are running: br0, br1") != std::string::npos);
+    REQUIRE((first && second));
+    options.instance.name.clear();
+    CHECK(list(options, folder.folders).err.find("several are running: br0 br1\n  hint: name one") !=
+          std::string::npos);
+
+    options.file = "/nonexistent/leases";
+    CHECK(list(options, folder.folders).status == 1);
 }
