@@ -25,8 +25,8 @@
 
 namespace vmrouter {
 
-/// Answers a request of a process of user `uid`; what it returns is the `result`. Called on the event loop; may wait, must
-/// not block.
+/// Answers a request of a process of user `uid`; what it returns is the `result`. Called on the event loop; may wait,
+/// must not block.
 using ControlHandler = std::function<asio::awaitable<Result<nlohmann::json>>(nlohmann::json request, uid_t uid)>;
 
 class ControlServer {

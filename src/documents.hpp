@@ -12,8 +12,8 @@
 #include "dns/service.hpp"
 #include "firewall/blocked.hpp"
 #include "firewall/live.hpp"
-#include "src/guests.hpp"
 #include "firewall/obstacle.hpp"
+#include "src/guests.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
 

@@ -96,7 +96,8 @@ json guest_document(const std::string& guest, const GuestSources& sources, Time 
         out["queries"] = asked == sources.queries.end() ? std::uint64_t{0} : asked->queries;
     }
     for (const auto& tally : sources.blocked) {
-        const bool its = (mac && tally.attempt.guest == *mac) || (address && tally.attempt.source == IpAddress(*address));
+        const bool its =
+            (mac && tally.attempt.guest == *mac) || (address && tally.attempt.source == IpAddress(*address));
         if (its && out["blocked"].size() < most_blocked) out["blocked"].push_back(blocked_line(tally));
     }
     return out;

@@ -28,8 +28,8 @@ std::vector<dhcp::Lease> visible_leases(const dhcp::Service& service) {
 Result<void> Router::start_control() {
     auto socket = privileged_.open_control_socket(plan_.control_socket);
     if (!socket) return Failure{std::move(socket).error()};
-    control_ = std::make_unique<ControlServer>(io_, std::move(*socket),
-                                               [this](json request, uid_t uid) { return handle(std::move(request), uid); });
+    control_ = std::make_unique<ControlServer>(
+        io_, std::move(*socket), [this](json request, uid_t uid) { return handle(std::move(request), uid); });
     control_->on_followers = [this] { follow_flows(); };
     return start_metrics();
 }

@@ -6,9 +6,9 @@
 #include <asio/steady_timer.hpp>
 #include <asio/use_awaitable.hpp>
 
+#include <nlohmann/json.hpp>
 #include "src/base/log.hpp"
 #include "src/router.hpp"
-#include <nlohmann/json.hpp>
 
 namespace vmrouter {
 namespace {
