@@ -125,9 +125,9 @@ expect_refused g2 tcp lan 192.168.1.50 22
 
 step "what was refused is told once, however often it is tried"
 expect_equal "one line for two attempts" 1 "$(grep -c 'BLOCK lan tcp 192.168.1.50:22 from 192.168.100.77' "$LAB/vmrouter.log")"
-expect_equal "status has it by guest and destination" "[('52:54:00:00:00:02', '192.168.100.77', 6, 22, 2)]" \
-    "$(python3 -I "$LAB/repo/tests/netns/control.py" virbr10 '[(one["mac"], one["source"], one["protocol"], one["port"], one["count"])
-        for one in status["blocked"] if (one["reason"], one["destination"]) == ("lan", "192.168.1.50")]')"
+expect_equal "status has it by guest and destination" "[('52:54:00:00:00:02', '192.168.100.77', 'tcp', 22, 2)]" \
+    "$(python3 -I "$LAB/repo/tests/netns/status.py" "$VMROUTER" virbr10 '[(one["mac"], one["address"], one["protocol"], one["port"], one["count"])
+        for one in status["blocked"] if (one["reason"], one["peer"]) == ("lan", "192.168.1.50")]')"
 
 step "allow_domains: a removed table does not leave answers without their addresses"
 kill -STOP "$VMROUTER_PID"

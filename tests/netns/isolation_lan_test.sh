@@ -126,7 +126,7 @@ check "the set has it" wait_until 1 lan_has 192.168.96.0/21
 expect_refused g1 tcp late 192.168.99.9 22
 expect_refused g1 tcp lan 192.168.1.50 22
 expect_reach g1 tcp inet 198.51.100.10 80
-expect_match "status shows it" '192\.168\.96\.0/21 overlaps' "$(python3 -I "$LAB/repo/tests/netns/control.py" virbr10 \
+expect_match "status shows it" '192\.168\.96\.0/21 overlaps' "$(python3 -I "$LAB/repo/tests/netns/status.py" "$VMROUTER" virbr10 \
     '[one["detail"] for one in status["health"] if "overlaps" in one["what"] and not one["ok"]]')"
 in_node late ip neigh replace 192.168.100.11 lladdr "$(cat /sys/class/net/eth3/address)" dev eth1
 expect_blocked late tcp g1 192.168.100.11 22
