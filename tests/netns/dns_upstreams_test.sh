@@ -69,6 +69,19 @@ mkdir -p /run/resolve && sleep 0.2 && echo "nameserver 198.51.100.54" >/run/reso
 check "there again: recovers" wait_until 1 says 198.51.100.99
 rm /etc/resolv.conf
 
+step "a change of which no file event tells is seen with the next event about links"
+echo "nameserver 192.168.1.1" >/etc/resolv.conf
+check "the file is read" wait_until 5 says 198.51.100.10
+echo "nameserver 198.51.100.54" >/run/other.conf
+mount --bind /run/other.conf /etc/resolv.conf
+sleep 1
+check "nobody was told" says 198.51.100.10
+ip link add nudge0 type bridge
+check "a new link: the file is read again" wait_until 5 says 198.51.100.99
+ip link del nudge0
+umount /etc/resolv.conf
+rm /etc/resolv.conf
+
 step "a first server that is dead costs one query"
 # 198.51.100.200 is nobody; packets to it are dropped without a word, as by a firewall.
 in_node gw nft 'table ip silence { chain f { type filter hook forward priority 0; ip daddr 198.51.100.200 drop; }; }'
