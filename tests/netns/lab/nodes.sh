@@ -58,6 +58,7 @@ lab_place() { # DEV NODE NAME
 serve() {
     local name=$1
     shift
+    rm -f "$LAB/$name-serve.log" # of a node of that name that is gone
     background "$name" serve python3 -I "$LAB/repo/tests/netns/probe.py" serve "$@"
     wait_until 10 grep -q serving "$LAB/$name-serve.log"
 }
