@@ -135,8 +135,8 @@ void add_bridge_table(Script& script, const Policy& policy, const std::string& t
     leaving.push_back(to_guests(segment) +
                       " ether type ip ether daddr & 01:00:00:00:00:00 == 01:00:00:00:00:00 goto vm_to_all");
     script.base_chain("vm_ports_out", "filter hook output priority -350", "frames of the host to guests", leaving);
-    script.chain("vm_to_all", "of what goes to several guests, DHCP",
-                 {"udp sport 67 udp dport 68 accept", "goto " + chain_of(unasked)});
+    script.chain("vm_to_all", "of what goes to several guests, DHCP: our answers, and questions who else serves here",
+                 {"udp sport 67 udp dport 68 accept", "udp sport 68 udp dport 67 accept", "goto " + chain_of(unasked)});
 
     script.chain("vm_frame", "a frame of a guest",
                  {"ether type != { ip, arp } goto " + chain_of(frames),

@@ -39,6 +39,7 @@ believed() { # not within a second of what it heard last (locktime)
     ip neigh show 192.168.100.11 dev enp6s0 | grep -q "$(guest_mac evil)"
 }
 check "the host believes a forged ARP answer" wait_until 5 believed
+ip neigh flush dev enp6s0 # and now it asks again
 vlans=no
 if ip link add link enp6s0 name enp6s0.5 type vlan id 5 2>/dev/null; then # kernels with 802.1Q
     vlans=yes
