@@ -148,7 +148,7 @@ void add_link(std::string& out, const Segment& segment, const ScriptFacts& facts
         add(out, "ip link add name \"$segment\" address " + to_string(segment.mac) + " mtu " + mtu +
                      " type bridge forward_delay " + (segment.stp ? "200" : "0") + " stp_state " +
                      (segment.stp ? "1" : "0") + " mcast_snooping 0 mcast_querier 0 group_fwd_mask 0");
-        add(out, "ip link set dev \"$segment\" alias " + std::string(link::kAlias));
+        add(out, "ip link set dev \"$segment\" alias " + std::string(link::our_alias));
         add(out, "ip link set dev \"$segment\" addrgenmode none 2>/dev/null || true # where there is IPv6");
     } else if (segment.set_mtu && present != nullptr) {
         add(out, "note mtu " + std::to_string(present->mtu));
@@ -263,7 +263,7 @@ std::string plan_script(const Plan& plan, const ScriptFacts& facts) {
     out += "saved=/run/vmrouter-" + plan.instance + ".saved\n";
     out += "table=" + firewall::table_name(plan.instance) + '\n';
     out += "segment=" + (plan.segment ? plan.segment->name : std::string("none")) + '\n';
-    out += "mark=" + hex(plan.policy.mark) + "\nguard_priority=" + std::to_string(link::kGuardPriority) + '\n';
+    out += "mark=" + hex(plan.policy.mark) + "\nguard_priority=" + std::to_string(link::guard_priority) + '\n';
     out += "remove_tables='" + firewall::removal(plan.instance) + "'\n";
     out += head;
     out += "up() {\n";

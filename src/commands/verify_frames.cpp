@@ -271,7 +271,7 @@ Frame plain_frame(const MacAddress& from, const MacAddress& to, std::uint16_t et
     return frame;
 }
 
-Frame tagged(const Frame& frame, std::vector<std::uint16_t> ethertypes) {
+Frame tagged(const Frame& frame, const std::vector<std::uint16_t>& ethertypes) {
     Frame out(frame.begin(), frame.begin() + 12);
     for (const auto type : ethertypes)
         for (const auto byte : {type >> 8, type & 0xff, 0, 5}) out.push_back(static_cast<std::uint8_t>(byte));

@@ -80,7 +80,7 @@ MacAddress multicast_mac(const Ipv6& group);
 /// An Ethernet frame of any type around a payload.
 Frame plain_frame(const MacAddress& from, const MacAddress& to, std::uint16_t ethertype, Bytes payload);
 /// The same frame behind VLAN tags.
-Frame tagged(const Frame& frame, std::vector<std::uint16_t> ethertypes);
+Frame tagged(const Frame& frame, const std::vector<std::uint16_t>& ethertypes);
 
 /// A query for the A record of `name`; empty when the name is none.
 std::vector<std::uint8_t> dns_query(std::uint16_t id, std::string_view name);

@@ -107,7 +107,7 @@ Result<void> mark_as_ours(Netlink& netlink, std::string_view name) {
     // The kernel ignores both in the message that creates.
     const int index = netlink.index_of(name);
     auto mark = change_message(index);
-    nla_put_string(mark.get(), IFLA_IFALIAS, std::string(kAlias).c_str());
+    nla_put_string(mark.get(), IFLA_IFALIAS, std::string(our_alias).c_str());
     if (auto done = netlink.request(std::move(mark), "cannot mark the interface as ours", name); !done) return done;
     auto no_ipv6 = change_message(index);
     put_no_ipv6_address(*no_ipv6);
@@ -128,7 +128,7 @@ Result<void> delete_link(Netlink& netlink, std::string_view name) {
 }
 
 bool is_ours(const Link& link, const MacAddress& mac) {
-    return (link.kind == "bridge" || link.kind == "tun") && (link.alias == kAlias || link.mac == mac);
+    return (link.kind == "bridge" || link.kind == "tun") && (link.alias == our_alias || link.mac == mac);
 }
 
 Result<void> set_up(Netlink& netlink, std::string_view name) {

@@ -13,7 +13,7 @@
 namespace vmrouter::link {
 
 /// What marks a link as made by us (IFLA_IFALIAS), so that a later start recognises it after a crash.
-inline constexpr std::string_view kAlias = "vmrouter";
+inline constexpr std::string_view our_alias = "vmrouter";
 
 struct BridgeOptions {
     MacAddress mac;  ///< pinned: otherwise a bridge takes its lowest port's, and guests lose their gateway

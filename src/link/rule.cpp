@@ -60,7 +60,7 @@ MessagePointer rule_message(int type, int flags, const Rule& rule) {
 
 Rule guard_rule(std::string_view segment, std::uint32_t mark, const Cidr& prefix) {
     Rule rule;
-    rule.priority = kGuardPriority;
+    rule.priority = guard_priority;
     rule.action = RuleAction::Prohibit;
     rule.iif = segment;
     rule.mark_mask = mark;

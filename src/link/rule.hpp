@@ -14,7 +14,7 @@
 namespace vmrouter::link {
 
 /// Where the dead man's switch sits: before the rules of VPNs (which are near 5000 and 32765), after the local table.
-inline constexpr std::uint32_t kGuardPriority = 100;
+inline constexpr std::uint32_t guard_priority = 100;
 
 /// `iif SEGMENT fwmark 0/MARK to PREFIX prohibit`: refuses guests' packets for the LAN whenever our prerouting chain,
 /// which marks them, is gone.
