@@ -15,10 +15,10 @@ build_packages=(
 # To test: the frameworks, what checks the sources, and the real clients and servers of the lab.
 test_packages=(
     catch2 clang-format clang-tidy shellcheck python3 python3-toml
-    mandoc groff-base man-db bsdextrautils
+    mandoc groff-base man-db bsdextrautils libxml2-utils
     iproute2 procps util-linux iputils-ping iputils-arping curl strace tcpdump
     udhcpc isc-dhcp-client dhcpcd-base dnsmasq-base bind9-dnsutils
-    nftables iptables bridge-utils conntrack ethtool socat dbus-daemon tmux
+    nftables iptables bridge-utils conntrack ethtool socat dbus-daemon dbus-system-bus-common tmux
 )
 
 # Programs that the lab runs and that must not be installed on anybody's machine for a test, since they bring services that take

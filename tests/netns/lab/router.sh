@@ -69,9 +69,10 @@ start_control() {
 stop_control() {
     local setting
     nft delete table inet control
-    for setting in $LAB_CONTROL_WAS; do sysctl -qw "$setting"; done
+    # Addresses first: what the kernel joined for them because it forwarded, it leaves only while it forwards.
     ip addr del 192.168.100.1/24 dev "$LAB_SEGMENT"
     ip -6 addr del 2001:db8:99::1/64 dev "$LAB_SEGMENT"
+    for setting in $LAB_CONTROL_WAS; do sysctl -qw "$setting"; done
     [ "$LAB_CONTROL_MADE" = no ] || ip link delete "$LAB_SEGMENT"
     conntrack -F >/dev/null 2>&1 || true
 }
