@@ -133,6 +133,8 @@ lab_init() { # process 1 of the lab
     lab_own_copy /etc
     lab_empty
     rm -f /etc/resolv.conf /etc/hostname && touch /etc/resolv.conf
+    # systemd's programs want an identity, which a bare machine lacks; without one systemd enables every service that is there.
+    [ -s /etc/machine-id ] || echo 0123456789abcdef0123456789abcdef >/etc/machine-id
     if [ ! -e "$LAB_DIR/lib.sh" ]; then # the tree lies in a folder that we have just hidden
         mkdir -p "$LAB_REPO" && mount --rbind "$LAB/repo" "$LAB_REPO"
     fi

@@ -6,8 +6,6 @@ start_systemd() {
     # Only what a test asks for is started, nothing of the machine's own is touched: /dev, /tmp and most of /proc/sys are
     # private or read-only in there.
     rm -rf /etc/fstab /etc/systemd/system/*.wants
-    # Without an identity systemd thinks that this is the first boot and enables every service that is there.
-    echo 0123456789abcdef0123456789abcdef >/etc/machine-id
     ln -sf /dev/null /etc/systemd/system/nftables.service
     printf '[Journal]\nStorage=volatile\nReadKMsg=no\nAudit=no\n' >/etc/systemd/journald.conf
     mkdir -p "$LAB/cgroup"
