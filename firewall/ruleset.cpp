@@ -203,12 +203,12 @@ void add_forward(Script& script, const Policy& policy, const Words& w) {
         if (w.segment.lan == Lan::Allow) {
             out.emplace_back("ip daddr @vm_private goto vm_open");
             out.emplace_back("ip daddr @vm_lan goto vm_open");
-            out.push_back("oifname != @vm_uplinks" + to(lan));
+            out.emplace_back("oifname != @vm_uplinks goto vm_elsewhere");
         } else {
             out.push_back("ip daddr @vm_private" + to(lan));
             out.push_back("ip daddr @vm_lan" + to(lan));
-            out.push_back("oifname != @vm_uplinks" + to(lan));
-            out.push_back("oifname @vm_gatewayed oifname . rt ip nexthop != @vm_gateways" + to(lan));
+            out.emplace_back("oifname != @vm_uplinks goto vm_elsewhere");
+            out.emplace_back("oifname @vm_gatewayed oifname . rt ip nexthop != @vm_gateways goto vm_elsewhere");
         }
         if (w.segment.allow_domains) {
             out.push_back("meta l4proto { tcp, udp } th dport 853" + to(name));
@@ -218,6 +218,11 @@ void add_forward(Script& script, const Policy& policy, const Words& w) {
     }
     script.chain("vm_from_guest", "a guest wants to go out: answers first, then exceptions, then what is forbidden",
                  out);
+
+    if (w.segment.internet)
+        script.chain(
+            "vm_elsewhere", "this way is no uplink, or not known as one yet: connections wait for the one that comes",
+            {"ct state established " + w.ours_began() + " counter name vm_stale drop", "goto " + chain_of(lan)});
 
     std::vector<std::string> in{
         "meta nfproto ipv6" + to(ipv6),

@@ -40,17 +40,20 @@ void add_usermode_chains(Script& script, const Policy& policy) {
     rules.push_back("ip daddr @vm_reserved" + refuse);
     rules.push_back("ip daddr @vm_private" + refuse);
     rules.push_back("ip daddr @vm_lan" + refuse);
-    rules.push_back("oifname != @vm_uplinks" + refuse);
-    rules.push_back("oifname @vm_gatewayed oifname . rt ip nexthop != @vm_gateways" + refuse);
+    rules.emplace_back("oifname != @vm_uplinks goto vm_usermode_elsewhere");
+    rules.emplace_back("oifname @vm_gatewayed oifname . rt ip nexthop != @vm_gateways goto vm_usermode_elsewhere");
     rules.emplace_back("accept");
 
     script.base_chain("vm_usermode_output", "filter hook output priority filter - 10",
                       "sockets of users whose guests are confined",
                       {"meta skuid " + users(policy) + " goto vm_usermode"});
     script.chain("vm_usermode", "the host's resolver and the internet, nothing else", rules);
-    script.chain("vm_usermode6", "the same for IPv6",
-                 {"ip6 daddr @vm_lan6" + refuse, "oifname != @vm_uplinks6" + refuse,
-                  "oifname @vm_gatewayed6 oifname . rt ip6 nexthop != @vm_gateways6" + refuse, "accept"});
+    script.chain(
+        "vm_usermode6", "the same for IPv6",
+        {"ip6 daddr @vm_lan6" + refuse, "oifname != @vm_uplinks6 goto vm_usermode_elsewhere",
+         "oifname @vm_gatewayed6 oifname . rt ip6 nexthop != @vm_gateways6 goto vm_usermode_elsewhere", "accept"});
+    script.chain("vm_usermode_elsewhere", "as in vm_elsewhere",
+                 {"ct state established drop", "goto " + chain_of(usermode)});
     add_reason_chains(script, policy, {usermode});
 }
 

@@ -35,16 +35,6 @@ Result<FileDescriptor> lock_folder(const std::string& folder) {
     return file;
 }
 
-/// The interface in "net/ipv4/conf/NAME/key"; empty for other paths.
-std::string_view interface_in(std::string_view path) {
-    for (const std::string_view prefix : {"net/ipv4/conf/", "net/ipv6/conf/"}) {
-        if (!path.starts_with(prefix)) continue;
-        path.remove_prefix(prefix.size());
-        return path.substr(0, path.find('/'));
-    }
-    return {};
-}
-
 /// net.ipv4.ip_forward; its name as a thing that was on before the first instance, or was not.
 constexpr const char* kForwarding = "net/ipv4/ip_forward";
 
@@ -55,7 +45,7 @@ bool is_forwarding_of_interface(std::string_view path) {
 
 /// Whether the sysctl goes with a link that this instance made.
 bool goes_with_our_link(const Changes& changes, std::string_view path) {
-    const auto interface = interface_in(path);
+    const auto interface = link::interface_in(path);
     return !interface.empty() && std::any_of(changes.all().begin(), changes.all().end(), [&](const Change& change) {
         const auto* created = std::get_if<CreatedLink>(&change);
         return created != nullptr && created->name == interface;
@@ -123,8 +113,9 @@ std::optional<std::string> SysctlAccess::read(const std::string& path) {
     return value ? std::optional(*value) : std::nullopt;
 }
 
-Result<void> SysctlAccess::write(const std::string& path, std::string_view value) {
-    return link::write_sysctl(path, value);
+Result<void> SysctlAccess::write(const std::string& path, std::string_view value,
+                                 const std::function<bool()>& still_holds) {
+    return still_holds ? link::write_sysctl(path, value, still_holds) : link::write_sysctl(path, value);
 }
 
 Result<Shared::Content> Shared::load() const {
@@ -218,16 +209,19 @@ Result<std::vector<SharedInstance>> Shared::instances() const {
     return result;
 }
 
-Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted) {
+Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted,
+                                 const std::function<bool()>& still_holds) {
     const auto lock = lock_folder(folder_);
     if (!lock) return Failure{lock.error()};
     const auto current = access_.read(wanted.path);
+    if (still_holds && !still_holds())
+        return Failure{Error{"the interface has changed meanwhile", "/proc/sys/" + wanted.path, {}}};
     if (!current) {
         if (wanted.optional) return {};
         return Failure{Error{"there is no such kernel setting", "/proc/sys/" + wanted.path, {}}};
     }
     if (goes_with_our_link(changes, wanted.path))
-        return *current == wanted.value ? Result<void>{} : access_.write(wanted.path, wanted.value);
+        return *current == wanted.value ? Result<void>{} : access_.write(wanted.path, wanted.value, still_holds);
 
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
@@ -246,7 +240,7 @@ Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted) {
 
     if (auto noted = changes.record(SetSysctl{wanted.path, entry->before, wanted.value}); !noted) return noted;
     if (auto saved = save(*content); !saved) return saved;
-    return *current == wanted.value ? Result<void>{} : access_.write(wanted.path, wanted.value);
+    return *current == wanted.value ? Result<void>{} : access_.write(wanted.path, wanted.value, still_holds);
 }
 
 Result<void> Shared::release_sysctl(const SetSysctl& change) {
@@ -261,7 +255,7 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     const auto restore = [&](const std::string& before, const std::string& ours) {
         if (wanted_by_others) return Result<void>{};
         const auto current = access_.read(change.path);
-        return current == ours ? access_.write(change.path, before) : Result<void>{};
+        return current == ours ? access_.write(change.path, before, {}) : Result<void>{};
     };
     const auto entry = content->find_sysctl(change.path);
     if (entry == content->sysctls.end()) return restore(change.before, change.ours);
@@ -290,7 +284,7 @@ Result<void> Shared::release_interface(Changes& changes, std::string_view interf
     std::vector<SetSysctl> recorded;
     for (const Change& change : changes.all()) {
         const auto* sysctl = std::get_if<SetSysctl>(&change);
-        if (sysctl != nullptr && interface_in(sysctl->path) == interface) recorded.push_back(*sysctl);
+        if (sysctl != nullptr && link::interface_in(sysctl->path) == interface) recorded.push_back(*sysctl);
     }
     for (auto sysctl = recorded.rbegin(); sysctl != recorded.rend(); ++sysctl) {
         if (auto released = release_sysctl(*sysctl); !released) return released;

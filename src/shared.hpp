@@ -5,6 +5,7 @@
 // sysctl and what its value was before the first of them, so that the first to stop does not break the second and the
 // last one restores. An instance that was killed no longer counts, but the values from before it are kept.
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,7 +33,9 @@ public:
     virtual ~SysctlAccess() = default;
     /// nullopt: there is none (its interface is gone).
     virtual std::optional<std::string> read(const std::string& path);
-    virtual Result<void> write(const std::string& path, std::string_view value);
+    /// `still_holds`, when there is one, is asked once the setting is open: see link::write_sysctl().
+    virtual Result<void> write(const std::string& path, std::string_view value,
+                               const std::function<bool()>& still_holds);
 };
 
 class Shared {
@@ -50,8 +53,11 @@ public:
 
     /// Sets a sysctl and notes that this instance needs it. Before the write `changes` records the value from before
     /// the first instance. Nothing is recorded when it has the value and no instance made it so, or when it belongs to
-    /// a link that `changes` says is ours (it goes with the link).
-    Result<void> need_sysctl(Changes& changes, const link::Sysctl& wanted);
+    /// a link that `changes` says is ours (it goes with the link). `still_holds`, when there is one, says whether the
+    /// interface is still the device that `changes` is about; when it is not, nothing is recorded or set, and that is
+    /// an error.
+    Result<void> need_sysctl(Changes& changes, const link::Sysctl& wanted,
+                             const std::function<bool()>& still_holds = {});
 
     /// This instance no longer needs it: the value from before the first instance is put back if no other living
     /// instance needs it and it still has our value. `change` is what need_sysctl() recorded, for the case that

@@ -197,8 +197,11 @@ Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp) {
 }
 
 Result<std::vector<Port>> ports(Netlink& netlink, std::string_view bridge) {
+    return ports(netlink, netlink.index_of(bridge));
+}
+
+Result<std::vector<Port>> ports(Netlink& netlink, int index) {
     std::vector<Port> result;
-    const int index = netlink.index_of(bridge);
     if (index == 0) return result;
     const int code = netlink.query(
         [&] {
@@ -213,7 +216,7 @@ Result<std::vector<Port>> ports(Netlink& netlink, std::string_view bridge) {
             if (auto port = parse_port(message)) result.push_back(std::move(*port));
         },
         [&] { result.clear(); });
-    if (code < 0) return Failure{netlink_error("cannot list the ports of the bridge", code, bridge)};
+    if (code < 0) return Failure{netlink_error("cannot list the ports of the bridge", code, {})};
     return result;
 }
 

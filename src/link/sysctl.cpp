@@ -53,6 +53,10 @@ std::vector<Sysctl> segment_sysctls(std::string_view segment, bool check_sources
     return wanted;
 }
 
+Sysctl port_silence(std::string_view port) {
+    return {conf6(port, "disable_ipv6"), "1", true};
+}
+
 std::vector<Sysctl> segment_forwarding(std::string_view segment) {
     return {{conf4(segment, "forwarding"), "1", false}};
 }
@@ -68,11 +72,25 @@ Result<std::string> read_sysctl(const std::string& path) {
 }
 
 Result<void> write_sysctl(const std::string& path, std::string_view value) {
+    return write_sysctl(path, value, [] { return true; });
+}
+
+Result<void> write_sysctl(const std::string& path, std::string_view value, const std::function<bool()>& still_holds) {
     FileDescriptor file(open(full_path(path).c_str(), O_WRONLY | O_CLOEXEC));
     if (!file) return Failure{system_error("cannot open the kernel setting", errno, full_path(path))};
+    if (!still_holds()) return Failure{Error{"the interface has changed meanwhile", full_path(path), {}}};
     const std::string line = std::string(value) + "\n";
     if (const int failed = write_all(file.get(), line); failed != 0)
         return Failure{system_error("cannot set the kernel setting to " + std::string(value), failed, full_path(path))};
+    return {};
+}
+
+std::string_view interface_in(std::string_view path) {
+    for (const std::string_view prefix : {"net/ipv4/conf/", "net/ipv6/conf/"}) {
+        if (!path.starts_with(prefix)) continue;
+        path.remove_prefix(prefix.size());
+        return path.substr(0, path.find('/'));
+    }
     return {};
 }
 

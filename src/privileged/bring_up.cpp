@@ -25,6 +25,10 @@ Result<void> in_order(Steps... steps) {
     return result;
 }
 
+Error no_interface(const std::string& name) {
+    return {"there is no interface " + name, name, "`ip link` lists those of this machine"};
+}
+
 }  // namespace
 
 Result<void> LocalPrivileged::bring_up(const Plan& plan) {
@@ -109,9 +113,11 @@ Result<void> LocalPrivileged::make_link() {
             if (auto done = link::set_mtu(netlink_, one.name, segment.mtu); !done) return done;
         }
     }
+    segment_index_ = netlink_.index_of(segment.name);
+    if (segment_index_ == 0) return Failure{no_interface(segment.name)};
     if (auto done = record_ipv6(segment.name); !done) return done;
     for (const auto& setting : plan_.sysctls)
-        if (auto done = shared_->need_sysctl(*changes_, setting); !done) return done;
+        if (auto done = need(setting); !done) return done;
     if (!segment.isolate_guests) return {};
     auto ports = link::ports(netlink_, segment.name);
     if (!ports) return Failure{std::move(ports).error()};
@@ -166,9 +172,7 @@ Result<void> LocalPrivileged::make_address() {
     auto facts = link::read_host_facts(netlink_, segment.name);
     if (!facts) return Failure{std::move(facts).error()};
     const auto* present = facts->find(segment.name);
-    if (present == nullptr)
-        return Failure{
-            Error{"there is no interface " + segment.name, segment.name, "`ip link` lists those of this machine"}};
+    if (present == nullptr) return Failure{no_interface(segment.name)};
     const auto has_address = [&](const link::Address4& one) {
         return one.link == present->index && one.local == segment.address.address &&
                one.network == segment.address.network();
@@ -213,9 +217,21 @@ Result<void> LocalPrivileged::make_forwarding(const std::vector<link::Sysctl>& s
     for (const auto& setting : settings) {
         // An uplink that is named but not there yet has no settings; it gets them when it appears.
         if (!sysctls_.read(setting.path)) continue;
-        if (auto done = shared_->need_sysctl(*changes_, setting); !done) return done;
+        if (auto done = need(setting); !done) return done;
     }
     return {};
+}
+
+/// What is set is recorded before, and recorded of the very device that it is set on: one that comes in the segment's
+/// place under the same name has values of its own.
+Result<void> LocalPrivileged::need(const link::Sysctl& setting) {
+    if (!plan_.segment || link::interface_in(setting.path) != plan_.segment->name)
+        return shared_->need_sysctl(*changes_, setting);
+    return shared_->need_sysctl(*changes_, setting, [this] { return is_same_segment(); });
+}
+
+bool LocalPrivileged::is_same_segment() {
+    return segment_index_ != 0 && netlink_.index_of(plan_.segment->name) == segment_index_;
 }
 
 Result<void> LocalPrivileged::make_checksums() {

@@ -90,7 +90,7 @@ Result<void> LocalPrivileged::change_settings(const std::vector<link::Sysctl>& b
     }
     if (segment_index_ == 0) return {};
     for (const auto& setting : plan_.sysctls)
-        if (auto done = shared_->need_sysctl(*changes_, setting); !done) return done;
+        if (auto done = need(setting); !done) return done;
     return {};
 }
 
@@ -106,7 +106,7 @@ Result<void> LocalPrivileged::release_setting(const std::string& path) {
     if (auto done = undo_recorded(is_it); !done) return done;
     if (recorded || !owns_bridge()) return {};
     const auto value = sysctls_.read(default_path(path, plan_.segment->name));
-    return value && sysctls_.read(path) ? sysctls_.write(path, *value) : Result<void>{};
+    return value && sysctls_.read(path) ? sysctls_.write(path, *value, {}) : Result<void>{};
 }
 
 /// The new address is recorded before the old one goes: a kill in between leaves a record of both.

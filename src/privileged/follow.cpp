@@ -57,10 +57,11 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
     for (const auto& setting : settings) {
         const auto value = sysctls_.read(setting.path);
         if (!value || *value == setting.value) continue;
-        if (auto written = shared_->need_sysctl(*changes_, setting); !written)
-            return Failure{std::move(written).error()};
+        if (link::interface_in(setting.path) == plan_.segment->name && !is_same_segment()) continue;  // set anew soon
+        if (auto written = need(setting); !written) return Failure{std::move(written).error()};
         mended.push_back(setting.path);
     }
+    for (const auto& port : ports_) silence(port.name);
     if (auto passed = make_passes(); !passed) return Failure{std::move(passed).error()};
     if (auto filled = repair_checksums(); !filled) return Failure{std::move(filled).error()};
     return mended;

@@ -111,6 +111,16 @@ void LocalPrivileged::add_link_health(std::vector<HealthItem>& items, const link
     std::vector<std::string> open;
     for (const auto& port : *ports)
         if (!port.isolated) open.push_back(port.name);
+    std::vector<std::string> speaking;
+    for (const Change& change : changes_->all()) {
+        const auto* setting = std::get_if<SetSysctl>(&change);
+        if (setting == nullptr) continue;
+        const std::string port(link::interface_in(setting->path));
+        if (port == segment.name || setting->path != link::port_silence(port).path) continue;
+        if (const auto value = sysctls_.read(setting->path); value && *value != setting->ours) speaking.push_back(port);
+    }
+    items.push_back({"no IPv6 of this host on the ports", speaking.empty(),
+                     speaking.empty() ? std::string{} : "on: " + listed(speaking)});
     if (segment.isolate_guests)
         items.push_back({"isolation of the ports", open.empty(),
                          open.empty() ? std::to_string(ports->size()) + " ports" : "not isolated: " + listed(open)});

@@ -109,11 +109,16 @@ private:
     Result<void> make_link();
     Result<void> record_ipv6(const std::string& name);
     Result<void> isolate(const std::string& port);
+    void silence(const std::string& port);
+    Result<void> leave_former_ports();
     void tell_managers(const std::string& newcomer);
     Result<void> make_address();
     Result<void> make_up();
     Result<void> make_guard(const std::vector<Cidr>& prefixes);
     Result<void> make_forwarding(const std::vector<link::Sysctl>& settings);
+    Result<void> need(const link::Sysctl& setting);
+    /// Whether the interface of the segment's name is still the device that the recorded changes are about.
+    [[nodiscard]] bool is_same_segment();
     Result<void> make_passes();
     Result<void> make_zone(const firewall::Firewalld& firewalld);
     Result<void> make_legacy_passes();

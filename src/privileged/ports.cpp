@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
 #include "src/link/tap.hpp"
 
@@ -27,15 +28,62 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
         else
             host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
     }
-    auto ports = link::ports(netlink_, plan_.segment->name);
+    auto ports = link::ports(netlink_, segment_index_);
     if (!ports) return Failure{std::move(ports).error()};
-    ports_.clear();
+    // A bridge that went, or has another name now, has its ports in ports_, which the next one gets.
+    if (!is_same_segment()) return {};
+    const auto before = std::exchange(ports_, {});
+    std::vector<std::pair<std::string, Error>> refused;
     for (const auto& port : *ports) {
         ports_.push_back({port.name, port.index});
+        if (std::find(before.begin(), before.end(), ports_.back()) == before.end()) silence(port.name);
         if (!plan_.segment->isolate_guests || port.isolated) continue;
-        if (auto done = isolate(port.name); !done) return done;
+        if (auto done = isolate(port.name); !done) refused.push_back({port.name, std::move(done).error()});
     }
+    if (ports_ != before) {
+        watch_settings();
+        if (auto left = leave_former_ports(); !left) return left;
+    }
+    if (refused.empty()) return {};
+    const auto now = link::ports(netlink_, segment_index_);  // one that has left meanwhile is no trouble
+    for (auto& [port, error] : refused)
+        if (now && std::any_of(now->begin(), now->end(), [&](const auto& one) { return one.name == port; }))
+            return Failure{std::move(error)};
     return {};
+}
+
+/// A port is an interface of this host too, and with an IPv6 address of its own it would speak to the guest behind it:
+/// router solicitations, neighbour discovery. It takes in nothing of that kind, all of which goes to the bridge.
+void LocalPrivileged::silence(const std::string& port) {
+    const auto setting = link::port_silence(port);
+    const auto value = sysctls_.read(setting.path);
+    if (!value || *value == setting.value) return;
+    const auto facts = link::read_host_facts(netlink_, plan_.segment->name);
+    const auto* link = facts ? facts->find(port) : nullptr;
+    if (link == nullptr) return;
+    const int index = link->index;
+    // An address that somebody gave it on purpose would be lost.
+    const bool has_own = std::any_of(facts->addresses6.begin(), facts->addresses6.end(), [&](const auto& one) {
+        return one.link == index && !link::is_link_local(one.local);
+    });
+    if (has_own) return;
+    const auto is_same = [&] { return netlink_.index_of(port) == index; };
+    if (auto done = shared_->need_sysctl(*changes_, setting, is_same); !done && is_same())
+        warn_once("PORT " + to_string(done.error()));
+}
+
+/// What was set on ports that are on the bridge no longer: undone where the interface is still there, and forgotten.
+Result<void> LocalPrivileged::leave_former_ports() {
+    return undo_recorded([this](const Change& change) {
+        std::string_view port;
+        if (const auto* isolated = std::get_if<IsolatedPort>(&change)) port = isolated->port;
+        if (const auto* setting = std::get_if<SetSysctl>(&change)) {
+            port = link::interface_in(setting->path);
+            if (setting->path != link::port_silence(port).path || port == plan_.segment->name) return false;
+        }
+        return !port.empty() &&
+               std::none_of(ports_.begin(), ports_.end(), [&](const auto& one) { return one.name == port; });
+    });
 }
 
 /// Everything that the port is to be, before its first frame can pass.
@@ -51,6 +99,7 @@ Result<void> LocalPrivileged::make_tap(const std::string& name, uid_t owner) {
     auto done = link::create_tap(netlink_, name, owner);
     if (done) done = link::set_mtu(netlink_, name, plan_.segment->mtu);
     if (done) done = link::enslave(netlink_, name, bridge);
+    if (done) silence(name);
     if (done && plan_.segment->isolate_guests) done = isolate(name);
     if (done) done = link::set_up(netlink_, name);
     if (done) {
@@ -77,6 +126,7 @@ Result<void> LocalPrivileged::attach_ports(const std::vector<RememberedPort>& po
             host_logger.info("ATTACH {} to {} again", port.name, plan_.segment->name);
         else
             host_logger.warn("ATTACH {}", to_string(done.error()));
+        silence(port.name);
         if (plan_.segment->isolate_guests)
             if (auto done = isolate(port.name); !done) return done;
     }

@@ -66,8 +66,12 @@ Result<SegmentState> LocalPrivileged::restore_segment() {
         const auto refused =
             plan_.segment->is_bridge ? link::refuse_bridge(*facts, name) : link::refuse_interface(*facts, name);
         if (refused) return Failure{*refused};
-        if (present == nullptr) state.mended.push_back("the bridge " + name);
-        if (auto served = serve_anew(state); !served) return Failure{std::move(served).error()};
+        const bool made = present == nullptr;
+        if (auto served = serve_anew(state); !served) {
+            if (!is_same_segment()) return SegmentState{};  // it went while it was set up, which is an event of its own
+            return Failure{std::move(served).error()};
+        }
+        if (made) state.mended.push_back("the bridge " + name);
         return state;
     }
     state.index = present->index;
@@ -155,6 +159,7 @@ void LocalPrivileged::watch_settings() {
     std::vector<std::string> paths;
     for (const auto* settings : {&plan_.sysctls, &plan_.forwarding})
         for (const auto& setting : *settings) paths.push_back("/proc/sys/" + setting.path);
+    for (const auto& port : ports_) paths.push_back("/proc/sys/" + link::port_silence(port.name).path);
     settings_->watch(paths);
 }
 

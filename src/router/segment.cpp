@@ -110,17 +110,23 @@ void Router::follow_ports(const std::vector<link::LinkEvent>& events) {
         if (is_followed("port")) control_->publish(port_event(port->name, true, clock_.now()));
         logger.info("PORT {} joined {}", port->name, name);
     }
-    // One that joined and is off again by now: another program may have taken it off.
+    // One that joined and is off again by now: another program may have taken it off. Not one that was known, whose
+    // last events may come after it was seen to have left.
     for (const auto& event : events)
         if (!event.removed && event.link.master == segment->index && !now.contains(event.link.index) &&
-            !known_ports_.contains(event.link.index))
+            !known_ports_.contains(event.link.index) && !former_ports_.contains(event.link.index))
             newcomers.push_back(event.link.name);
     for (const auto& [index, port] : known_ports_) {
         if (now.contains(index)) continue;
         if (dhcp_) dhcp_->remove_port(static_cast<unsigned>(index));
         if (is_followed("port")) control_->publish(port_event(port, false, clock_.now()));
         logger.info("PORT {} left {}", port, name);
+        former_ports_.insert(index);
     }
+    std::erase_if(former_ports_, [&](int index) {
+        return now.contains(index) || std::none_of(facts_.links.begin(), facts_.links.end(),
+                                                   [index](const link::Link& one) { return one.index == index; });
+    });
     known_ports_ = std::move(now);
     if (auto done = privileged_.welcome_ports(newcomers); !done) logger.error("ISOLATE {}", to_string(done.error()));
 }

@@ -75,7 +75,14 @@ for number in 1 2 3 4 5 6 7 8 9 10 11 12; do
     ip link delete quick0
 done
 ip link set vnet2 nomaster && ip link set vnet2 master virbr10
+check "a port has no IPv6 address of the host" sh -c '[ -z "$(ip -6 addr show dev vnet2)" ]'
+ip link set vnet2 nomaster
+check "one that has left is as it was" wait_until 5 sh -c '[ "$(cat /proc/sys/net/ipv6/conf/vnet2/disable_ipv6)" = 0 ] && bridge -d link show dev vnet1 | grep -q "isolated on"'
+ip link set vnet2 master virbr10
 check "a port that was off and on is isolated again" wait_until 5 sh -c 'bridge -d link show dev vnet2 | grep -q "isolated on"'
+check "and silent" wait_until 5 sh -c '[ "$(cat /proc/sys/net/ipv6/conf/vnet2/disable_ipv6)" = 1 ]'
+sysctl -qw net.ipv6.conf.vnet2.disable_ipv6=0
+check "a port that somebody lets speak is silent again" wait_until 5 sh -c '[ "$(cat /proc/sys/net/ipv6/conf/vnet2/disable_ipv6)" = 1 ]'
 works "after ports came and went"
 check "no error was said" sh -c "! tail -n +$MARK '$LAB/vmrouter.log' | grep -E 'error|warning: (PORT|ISOLATE)'"
 
@@ -98,6 +105,18 @@ ip route add default via 192.168.1.1
 check "it is said" wait_until 5 since 'UPLINK eth0'
 expect_reach g1 udp inet 198.51.100.10 123
 flow_goes_on "after the route came back"
+mark
+ip route delete default
+check "it is said" wait_until 5 since 'UPLINK none'
+lost() { nft list counter inet vmrouter_virbr10 vm_stale | awk '/packets/ { print $2 }'; }
+LOST=$(lost)
+more_lost() { [ "$(lost)" -gt "$LOST" ]; }
+kill -STOP "$VMROUTER_PID" # its packets go out by an uplink of which the rules do not know yet
+ip route add default via 192.168.1.1
+check "a packet of the open connection is lost" wait_until 5 more_lost
+kill -CONT "$VMROUTER_PID"
+check "it is said" wait_until 5 since 'UPLINK eth0'
+flow_goes_on "after a route that was not known at once"
 mark
 ip link set eth0 down
 check "it is said" wait_until 5 since 'UPLINK none'

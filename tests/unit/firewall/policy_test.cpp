@@ -94,5 +94,6 @@ TEST_CASE("The outline counts the rules of every chain") {
     const auto rules = outline(usermode_policy());
     CHECK(rules.at("inet vm_usermode_output") == 1);
     CHECK(rules.at("inet vm_usermode6") == 4);
-    CHECK(rules.size() == 4);
+    CHECK(rules.at("inet vm_usermode_elsewhere") == 2);
+    CHECK(rules.size() == 5);
 }

@@ -80,6 +80,14 @@ void build_host() {
     REQUIRE(run("while ip link | grep -q NO-CARRIER; do sleep 0.01; done"));
 }
 
+/// IPv6 takes notice of a carrier later still: an address has its route when it has.
+void settle() {
+    REQUIRE(
+        run("for address in $(ip -6 -o addr show dev vnet0 scope global | sed 's/.*inet6 //; s/\\/.*//'); do"
+            " while ip -o link show vnet0 | grep -q ,UP && ! ip -6 route show table local | grep -q \"$address\";"
+            " do sleep 0.01; done; done"));
+}
+
 /// An instance at work: every step is recorded, then made.
 class Session {
 public:
@@ -200,6 +208,7 @@ std::size_t kill_after(std::size_t count, bool half, const std::string& segment,
     REQUIRE(space);
     build_host();
     REQUIRE(run(scene));
+    settle();
     const auto before = snapshot();
     const TemporaryFolder base;
     const auto folder = base.path() + "/run";

@@ -26,7 +26,9 @@ public:
         const auto found = values.find(path);
         return found == values.end() ? std::nullopt : std::optional(found->second);
     }
-    Result<void> write(const std::string& path, std::string_view value) override {
+    Result<void> write(const std::string& path, std::string_view value,
+                       const std::function<bool()>& still_holds) override {
+        if (still_holds && !still_holds()) return Failure{Error{"the interface has changed meanwhile", path, {}}};
         values[path] = value;
         ++writes;
         return {};
@@ -99,6 +101,21 @@ TEST_CASE("one instance sets a sysctl and restores it and leaves nothing behind"
     }
     CHECK(sysctls.values[kForwarding] == "0");
     CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+TEST_CASE("a setting of a device that another one took the place of is neither recorded nor set") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path() + "/run", "virbr10", sysctls);
+    REQUIRE(a.shared.join("virbr10", std::nullopt));
+    CHECK_FALSE(a.shared.need_sysctl(*a.changes, {kForwarding, "1", false}, [] { return false; }));
+    CHECK(a.changes->all().empty());
+    CHECK(sysctls.writes == 0);
+
+    int asked = 0;  // once more when the setting is open, just before the write
+    CHECK_FALSE(a.shared.need_sysctl(*a.changes, {kForwarding, "1", false}, [&] { return ++asked == 1; }));
+    CHECK(asked == 2);
+    CHECK(sysctls.writes == 0);
 }
 
 TEST_CASE("a sysctl that has the value already is neither written nor recorded") {
