@@ -199,8 +199,10 @@ Terms terms(const Exchange& exchange, bool fresh, bool renewal) {
     if (exchange.host != nullptr && exchange.host->lease_time) {
         lease = *exchange.host->lease_time;
     } else if (fresh && exchange.host == nullptr && exchange.context.port == 0 &&
-               pool_level(exchange.leases, config, exchange.reservations).low(config.pool_low_percent)) {
-        // A guest that is made up never renews: its lease goes first, and guests that are known stay.
+               (config.ports_told ||
+                pool_level(exchange.leases, config, exchange.reservations).low(config.pool_low_percent))) {
+        // A guest that is made up never renews: its lease goes first, and guests that are known stay. On a bridge it
+        // would also be a burden on who joins next, and the port of one that is there will be known at its renewal.
         lease = std::min(lease, config.short_lease);
     }
     if (const auto asked = exchange.message.options.u32(option::lease_time))
@@ -222,6 +224,29 @@ PoolLevel pool_level(const LeaseTable& leases, const ServerConfig& config, const
     return {leases.used_in_range() - leases.reserved_in_range(), capacity};
 }
 
+namespace {
+
+/// Has the client's port its share already? All that came through unknown ports of a bridge have one share together,
+/// or a port that has just joined would be a way around it.
+bool port_is_full(const Exchange& exchange) {
+    const auto& [leases, config, reservations, message, context, now, host, held, bound, offer] = exchange;
+    if (config.max_leases_per_port == 0 || (context.port == 0 && !config.ports_told)) return false;
+    if (offer != nullptr && offer->port == context.port) return false;  // counted when it was offered
+    return leases.held_by_port(context.port) >= config.max_leases_per_port;
+}
+
+std::string port_limit_text(const Exchange& exchange) {
+    const std::string most = std::to_string(exchange.config.max_leases_per_port);
+    const int port = exchange.context.port;
+    if (port == 0)
+        return " gets no address yet: its bridge port is not known, and guests of unknown ports hold " + most +
+               " already";
+    return " gets no address: its bridge port (interface index " + std::to_string(port) + ") holds " + most +
+           " already";
+}
+
+}  // namespace
+
 Silence limit(const Exchange& exchange, Decision& decision) {
     const auto& [leases, config, reservations, message, context, now, host, held, bound, offer] = exchange;
     if (bound != nullptr) return Silence::None;
@@ -236,19 +261,16 @@ Silence limit(const Exchange& exchange, Decision& decision) {
                  " leases are given (dhcp.max_leases)");
         return Silence::LeaseLimit;
     }
-    if (offer != nullptr) return Silence::None;  // counted when it was offered
-    if (leases.full()) {
+    if (offer == nullptr && leases.full()) {
         warn(decision, Warning::Kind::PoolEmpty, client_text(exchange) + " gets no address: the lease table is full");
         return Silence::NoAddress;
     }
     if (host != nullptr && host->address) return Silence::None;  // a reserved address is nobody else's loss
-    if (context.port != 0 && config.max_leases_per_port != 0 &&
-        leases.held_by_port(context.port) >= config.max_leases_per_port) {
-        warn(decision, Warning::Kind::PortLimit,
-             client_text(exchange) + " gets no address: its bridge port (interface index " +
-                 std::to_string(context.port) + ") holds " + std::to_string(config.max_leases_per_port) + " already");
+    if (port_is_full(exchange)) {
+        warn(decision, Warning::Kind::PortLimit, client_text(exchange) + port_limit_text(exchange));
         return Silence::PortLimit;
     }
+    if (offer != nullptr) return Silence::None;  // counted when it was offered
     if (!message.relayed() && context.ethernet_source && config.max_leases_per_sender != 0 &&
         leases.held_by_sender(*context.ethernet_source) >= config.max_leases_per_sender) {
         warn(decision, Warning::Kind::SenderLimit,

@@ -137,7 +137,7 @@ void LeaseTable::State::count(const Lease& lease, bool add) {
         reserved_in_range = add ? reserved_in_range + 1 : reserved_in_range - 1;
     // What a guest declined counts as held by it: declining one address after another must not empty the pool.
     if (lease.state == LeaseState::Abandoned) return;
-    if (lease.port != 0) step(per_port, lease.port);
+    if (lease.port != 0 || !lease.supplied_missing) step(per_port, lease.port);
     if (lease.sender) step(per_sender, *lease.sender);
 }
 

@@ -156,7 +156,8 @@ public:
     [[nodiscard]] std::size_t reserved_in_range() const;  ///< of those, leases and offers of reserved addresses
     [[nodiscard]] std::size_t quarantined() const;        ///< addresses that are Declined or Abandoned
     [[nodiscard]] bool full() const;                      ///< size() has reached the limit
-    /// Leases, offers and DHCPDECLINEs that came through a bridge port, or from an Ethernet source.
+    /// Leases, offers and DHCPDECLINEs that came through a bridge port, or from an Ethernet source. Port 0: those of
+    /// which we never knew it; who came through which port before a restart is nobody's burden.
     [[nodiscard]] std::size_t held_by_port(int port) const;
     [[nodiscard]] std::size_t held_by_sender(const MacAddress& sender) const;
 

@@ -323,7 +323,7 @@ std::string_view to_string(Silence silence) {
         case Silence::LeaseLimit:
             return "no leases left";
         case Silence::PortLimit:
-            return "its bridge port holds too many leases";
+            return "its bridge port, or all that are not known, hold too many leases";
         case Silence::SenderLimit:
             return "its Ethernet address holds too many leases";
         case Silence::NotReserved:

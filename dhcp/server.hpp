@@ -55,6 +55,7 @@ struct ServerConfig {
     Seconds short_lease{120};  ///< for unknown clients when the pool runs low and ports cannot be told apart
     unsigned pool_low_percent = 80;
     std::size_t max_leases_per_port = 32;   ///< leases and offers through one bridge port; 0: no limit
+    bool ports_told = false;                ///< a bridge: all whose port is not known are held to the limit of one port
     std::size_t max_leases_per_sender = 8;  ///< from one Ethernet address; 0: no limit
 };
 
@@ -65,7 +66,7 @@ struct Context {
     Ipv4 source;                                ///< IP source; 0.0.0.0 from a client without an address
     Ipv4 destination{255, 255, 255, 255};
     std::uint16_t source_port = 68;
-    int port = 0;  ///< interface index of the bridge port; 0: cannot be told (or a port that leads to many guests)
+    int port = 0;            ///< interface index of the bridge port; 0: cannot be told, or not yet
     bool storage_ok = true;  ///< false: the disk refuses; known leases are renewed, nothing new is granted
 };
 

@@ -64,6 +64,7 @@ void Service::Parts::handle(const ReceivedFrame& frame) {
     context.destination = datagram->destination;
     context.source_port = datagram->source_port;
     context.port = static_cast<int>(frame.port);
+    if (frame.port == 0 && find_port) context.port = static_cast<int>(find_port(datagram->ethernet_source));
     context.storage_ok = storage.ok();
     Decision decision = decide(leases, config, hosts.reservations(), *message, context, clock.now());
     carry_out(*message, context, std::move(decision));

@@ -6,6 +6,7 @@
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -61,6 +62,9 @@ struct ServiceSetup {
     Sockets sockets;     ///< open_sockets()
     std::string script;  ///< may be empty: none
     RunProgram run_program;
+    /// The bridge port that leads to a hardware address, for frames that no port's own socket has seen: those of a port
+    /// that has just joined. 0: not known. Empty where there are no ports.
+    std::function<unsigned(const MacAddress&)> find_port;
 };
 
 class Service {

@@ -34,6 +34,7 @@ Service::Parts::Parts(const asio::any_io_executor& io, ServiceSetup setup, const
                             std::move(setup.sockets.udp)}),
       prober(io, std::move(setup.sockets.arp), setup.sockets.mac, its_random),
       script(io, std::move(setup.run_program), its_clock),
+      find_port(std::move(setup.find_port)),
       reporter(its_clock, its_observer, its_random.u64()),
       commit_signal(io),
       expiry_signal(io),

@@ -87,6 +87,7 @@ struct Service::Parts {
     Transport transport;
     Prober prober;
     ScriptRunner script;
+    std::function<unsigned(const MacAddress&)> find_port;
     Reporter reporter;
 
     std::vector<Outgoing> offers;  ///< of the batch at hand: they need no disk

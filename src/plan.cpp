@@ -326,6 +326,7 @@ dhcp::ServerConfig dhcp_config(const conf::Config& config, const Segment& segmen
     dhcp::ServerConfig out;
     out.address = segment.address;
     out.interface = segment.name;
+    out.ports_told = segment.is_bridge;
     if (config.dhcp.range)
         out.range = {config.dhcp.range->first, config.dhcp.range->last};
     else

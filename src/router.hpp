@@ -32,6 +32,7 @@
 #include "src/forwards.hpp"
 #include "src/guests.hpp"
 #include "src/link/monitor.hpp"
+#include "src/link/netlink.hpp"
 #include "src/metrics_server.hpp"
 #include "src/plan.hpp"
 #include "src/privileged.hpp"
@@ -198,6 +199,7 @@ private:
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
     std::unique_ptr<firewall::FlowEvents> flows_;  ///< only while somebody follows them
+    std::unique_ptr<link::Netlink> forwarding_;    ///< asks which port of the bridge a guest is behind
     std::unique_ptr<dhcp::Service> dhcp_;
     std::shared_ptr<dns::ResolvWatcher> resolver_;  ///< shared with the coroutine that follows it, which may end later
     std::unique_ptr<dns::Service> dns_;

@@ -2,6 +2,7 @@
 
 #include <linux/if.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/rtnetlink.h>
 #include <netlink/errno.h>
 #include <unistd.h>
@@ -218,6 +219,25 @@ Result<std::vector<Port>> ports(Netlink& netlink, int index) {
         [&] { result.clear(); });
     if (code < 0) return Failure{netlink_error("cannot list the ports of the bridge", code, {})};
     return result;
+}
+
+int port_of(Netlink& netlink, int bridge, const MacAddress& mac) {
+    int port = 0;
+    const auto ask = [&] {
+        auto message = make_message(RTM_GETNEIGH, 0);
+        ndmsg header{};
+        header.ndm_family = AF_BRIDGE;
+        put_header(*message, header);
+        nla_put(message.get(), NDA_LLADDR, static_cast<int>(mac.bytes.size()), mac.bytes.data());
+        nla_put_u32(message.get(), NDA_MASTER, static_cast<std::uint32_t>(bridge));
+        return message;
+    };
+    const auto read = [&](const nlmsghdr& message) {
+        const int index = header_of<ndmsg>(message).ndm_ifindex;
+        if (index != bridge) port = index;  // else an address of the bridge itself
+    };
+    const int code = netlink.query(ask, read, [&] { port = 0; });
+    return code < 0 ? 0 : port;
 }
 
 Result<void> enslave(Netlink& netlink, std::string_view port, std::string_view bridge) {

@@ -73,6 +73,9 @@ struct Port {
 /// The bridge's ports in the kernel's order; empty when it has none or is not there.
 Result<std::vector<Port>> ports(Netlink& netlink, std::string_view bridge);
 Result<std::vector<Port>> ports(Netlink& netlink, int bridge);  ///< by its index, whatever its name is by now
+/// The port behind which the bridge has seen `mac` last, by the number of its link; 0 when it has not, or the kernel
+/// cannot be asked for one entry (before 5.0). Needs no capability.
+int port_of(Netlink& netlink, int bridge, const MacAddress& mac);
 /// Refused when the port has another master.
 Result<void> enslave(Netlink& netlink, std::string_view port, std::string_view bridge);
 /// Takes the port off whatever it is on. Success also when it is not there or on nothing.

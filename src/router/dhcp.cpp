@@ -5,6 +5,7 @@
 #include "src/base/log.hpp"
 #include "src/dns_setup.hpp"
 #include "src/documents.hpp"
+#include "src/link/bridge.hpp"
 
 namespace vmrouter {
 namespace {
@@ -28,6 +29,14 @@ Result<void> Router::start_dhcp() {
     setup.run_program = [this](dhcp::ScriptCall call, std::function<void(Result<int>)> done) {
         privileged_.run_script(std::move(call), std::move(done));
     };
+    if (plan_.segment->is_bridge) {
+        auto netlink = link::Netlink::open();
+        if (!netlink) return Failure{std::move(netlink).error()};
+        forwarding_ = std::make_unique<link::Netlink>(std::move(*netlink));
+        setup.find_port = [this](const MacAddress& mac) {
+            return static_cast<unsigned>(link::port_of(*forwarding_, bound_index_, mac));
+        };
+    }
     dhcp_ = std::make_unique<dhcp::Service>(io_.get_executor(), std::move(setup), clock_, random_,
                                             static_cast<dhcp::Observer&>(*this));
     dhcp_->load();

@@ -93,6 +93,77 @@ TEST_CASE("Offers count against the limit of a port and are free again after sec
     CHECK(is(scene.send(guest, through(guest, 7)), MessageType::Offer));
 }
 
+TEST_CASE("All whose bridge port is not known share what one port has") {
+    Scene scene;
+    scene.config.ports_told = true;
+    scene.config.max_leases_per_port = 4;
+    int offers = 0;
+    Decision refused;
+    for (int i = 0; i < 1000; ++i) {
+        const Message message = discover(made_up(i));
+        const Decision decision = scene.send(message, through(message, 0));
+        if (decision.reply) ++offers;
+        if (!decision.reply) refused = decision;
+    }
+    CHECK(offers == 4);
+    CHECK(scene.leases.size() == 4);
+    CHECK(is_silent(refused, Silence::PortLimit));
+    REQUIRE(warns(refused, Warning::Kind::PortLimit));
+    CHECK(refused.warnings[0].text.find("its bridge port is not known") != std::string::npos);
+    // Nobody else pays for it: not a known port, not a reservation, and after seconds not even an unknown port.
+    const Message guest = discover(vm1);
+    CHECK(is(scene.send(guest, through(guest, 8)), MessageType::Offer));
+    scene.hosts("52:54:00:00:00:02,192.168.100.10\n");
+    CHECK(is(scene.send(discover(vm2)), MessageType::Offer));
+    scene.pass(Seconds{15});
+    CHECK(scene.leases.size() == 0);
+    CHECK(is(scene.send(discover(vm3)), MessageType::Offer));
+}
+
+TEST_CASE("An offer from before the port was known counts for the port that takes it up") {
+    Scene scene;
+    scene.config.ports_told = true;
+    scene.config.max_leases_per_port = 4;
+    std::vector<std::string> early;
+    for (int i = 0; i < 4; ++i) {
+        const Message message = discover(made_up(i));
+        early.push_back(to_string(scene.send(message, through(message, 0)).reply->address));
+    }
+    for (int i = 10; i < 12; ++i) {
+        const Message message = discover(made_up(i));
+        CHECK(is(scene.send(message, through(message, 7)), MessageType::Offer));
+    }
+    int granted = 0;
+    for (int i = 0; i < 4; ++i) {
+        const Message message = selecting(made_up(i), early[static_cast<std::size_t>(i)]);
+        if (is(scene.send(message, through(message, 7)), MessageType::Ack)) ++granted;
+    }
+    CHECK(granted == 2);
+    CHECK(scene.leases.held_by_port(7) == 4);
+}
+
+TEST_CASE("A lease through a port that is not known yet is short until its renewal and a restart burdens nobody") {
+    Scene scene;
+    scene.config.ports_told = true;
+    scene.config.max_leases_per_port = 1;
+    const auto address = scene.join(vm1);
+    CHECK(scene.leases.find(address)->expires == scene.now + Seconds{120});
+    const Message renew = renewal(vm1, to_string(address));
+    Context known = scene.unicast(renew);
+    known.port = 7;
+    CHECK(scene.send(renew, known).reply->lease_time == Seconds{3600});
+    CHECK(scene.leases.held_by_port(0) == 0);
+    CHECK(scene.leases.held_by_port(7) == 1);
+
+    Lease from_disk = *scene.leases.find(address);
+    from_disk.port = 0;
+    from_disk.supplied_missing = true;
+    scene.leases = LeaseTable{scene.config.range, 4096, 42};
+    REQUIRE(scene.leases.restore(from_disk));
+    CHECK(scene.leases.held_by_port(0) == 0);
+    CHECK(is(scene.send(discover(vm3)), MessageType::Offer));
+}
+
 TEST_CASE("INIT-REBOOT with made-up addresses is held by the limit as well") {
     Scene scene;
     scene.config.max_leases_per_port = 4;

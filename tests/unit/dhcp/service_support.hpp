@@ -160,7 +160,10 @@ inline void make_cable() {
 
 /// A server and its guests in one thread.
 struct Segment {
-    explicit Segment(ServerConfig config = server_config(), std::vector<HostEntry> hosts = {}) {
+    using FindPort = std::function<unsigned(const MacAddress&)>;
+
+    explicit Segment(ServerConfig config = server_config(), std::vector<HostEntry> hosts = {}, FindPort ports = {})
+        : find_port(std::move(ports)) {
         make_cable();
         guests.emplace("far");
         start(std::move(config), std::move(hosts));
@@ -175,6 +178,7 @@ struct Segment {
         setup.hosts = std::move(hosts);
         setup.paths = Paths::beside(folder / "leases", folder / "hostsfile");
         setup.sockets = std::move(*open_sockets("near"));
+        setup.find_port = find_port;
         service = std::make_unique<Service>(io.get_executor(), std::move(setup), clock, random, observer);
         service->load();
         asio::co_spawn(io, service->run(), [](std::exception_ptr error) {
@@ -226,6 +230,7 @@ struct Segment {
     }
     bool silent(Milliseconds time = Milliseconds{250}) { return run(time).empty(); }
 
+    FindPort find_port;
     TemporaryFolder folder;
     asio::io_context io;
     SettableClock clock;

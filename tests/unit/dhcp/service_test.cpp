@@ -415,6 +415,19 @@ TEST_CASE("Why a guest has no address can be told from its history") {
     });
 }
 
+TEST_CASE("A port that no socket has told is looked up once for each message") {
+    in_namespace([] {
+        std::vector<MacAddress> asked;
+        Segment segment(server_config(), {}, [&](const MacAddress& mac) {
+            asked.push_back(mac);
+            return 7U;
+        });
+        const Ipv4 address = segment.lease(guest);
+        CHECK(segment.service->table().find(address)->port == 7);
+        CHECK(asked == std::vector<MacAddress>{guest, guest});
+    });
+}
+
 TEST_CASE("A lease was last seen when its guest last said anything") {
     in_namespace([] {
         Segment segment;

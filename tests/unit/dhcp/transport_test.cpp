@@ -8,6 +8,7 @@
 #include <unistd.h>
 #include <asio/io_context.hpp>
 #include <cerrno>
+#include <initializer_list>
 
 #include "src/base/checksum.hpp"
 #include "tests/unit/dhcp/io_support.hpp"
@@ -86,6 +87,17 @@ std::vector<Heard> receive(asio::io_context& io, Transport& transport, Milliseco
     return heard;
 }
 
+/// A bridge br0 with ports pNAME, each a cable to a guest gNAME, that forward: a port drops what comes earlier.
+void make_bridge(std::initializer_list<std::string> names) {
+    shell("ip link add br0 type bridge forward_delay 0 && ip link set br0 up");
+    for (const auto& name : names) {
+        shell("ip link add p" + name + " type veth peer name g" + name);
+        shell("ip link set p" + name + " master br0 up && ip link set g" + name + " up");
+        shell("for i in $(seq 500); do bridge link show dev p" + name +
+              " | grep -q 'state forwarding' && exit; sleep 0.01; done; exit 1");
+    }
+}
+
 }  // namespace
 
 TEST_CASE("Only DHCP and answers to our pings reach the server") {
@@ -160,10 +172,7 @@ TEST_CASE("A checksum that the sender left to hardware is said to be unfinished"
 
 TEST_CASE("The bridge port that a request came from is told") {
     in_namespace([] {
-        shell("ip link add br0 type bridge forward_delay 0 && ip link set br0 up");
-        for (const char* name : {"a", "b", "c"})
-            shell(std::string("ip link add p") + name + " type veth peer name g" + name + " && ip link set p" + name +
-                  " master br0 up && ip link set g" + name + " up");
+        make_bridge({"a", "b", "c"});
         asio::io_context io;
         Transport transport(io.get_executor(), std::move(*open_sockets("br0")));
         transport.add_port(if_nametoindex("pa"), std::move(*open_port_socket(if_nametoindex("pa"))));
@@ -196,10 +205,7 @@ TEST_CASE("The bridge port that a request came from is told") {
 
 TEST_CASE("A frame that the bridge dropped names no port for a later one of the same bytes") {
     in_namespace([] {
-        shell("ip link add br0 type bridge forward_delay 0 && ip link set br0 up");
-        for (const char* name : {"a", "b"})
-            shell(std::string("ip link add p") + name + " type veth peer name g" + name + " && ip link set p" + name +
-                  " master br0 up && ip link set g" + name + " up");
+        make_bridge({"a", "b"});
         asio::io_context io;
         Transport transport(io.get_executor(), std::move(*open_sockets("br0")));
         transport.add_port(if_nametoindex("pa"), std::move(*open_port_socket(if_nametoindex("pa"))));
@@ -216,8 +222,7 @@ TEST_CASE("A frame that the bridge dropped names no port for a later one of the 
 
 TEST_CASE("Another server behind a port is heard once and even when the bridge drops it") {
     in_namespace([] {
-        shell("ip link add br0 type bridge forward_delay 0 && ip link set br0 up");
-        shell("ip link add pa type veth peer name ga && ip link set pa master br0 up && ip link set ga up");
+        make_bridge({"a"});
         asio::io_context io;
         Transport transport(io.get_executor(), std::move(*open_sockets("br0")));
         transport.add_port(if_nametoindex("pa"), std::move(*open_port_socket(if_nametoindex("pa"))));

@@ -136,6 +136,21 @@ TEST_CASE("ports are enslaved and listed and isolated and released") {
     CHECK(ports(*netlink, "absent")->empty());
 }
 
+TEST_CASE("the bridge tells behind which port it has seen an address") {
+    IN_NAMESPACE;
+    auto netlink = Netlink::open();
+    REQUIRE(create_bridge(*netlink, "virbr10", options()));
+    REQUIRE(
+        run("ip link add p0 type veth peer name q0; ip link set p0 master virbr10; ip link set p0 up;"
+            "bridge fdb add 52:54:00:00:00:01 dev p0 master static"));
+    const int bridge = netlink->index_of("virbr10");
+    CHECK(port_of(*netlink, bridge, *MacAddress::parse("52:54:00:00:00:01")) == netlink->index_of("p0"));
+    CHECK(port_of(*netlink, bridge, *MacAddress::parse("52:54:00:00:00:02")) == 0);
+    CHECK(port_of(*netlink, bridge, options().mac) == 0);  // its own
+    CHECK(port_of(*netlink, 9999, *MacAddress::parse("52:54:00:00:00:01")) == 0);
+    CHECK(port_of(*netlink, netlink->index_of("q0"), *MacAddress::parse("52:54:00:00:00:01")) == 0);  // no bridge
+}
+
 TEST_CASE("a port of another bridge is not taken") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add br0 type bridge; ip link add p0 type veth peer name q0; ip link set p0 master br0"));
