@@ -181,7 +181,7 @@ private:
     TokenBucket overlap_lines_{0.01, 1};
     TokenBucket segment_mends_{1, 10};
     std::map<int, std::string> known_ports_;  ///< of the bridge, by number
-    std::set<int> former_ports_;  ///< have left the bridge, and are still there
+    std::set<int> former_ports_;              ///< have left the bridge, and are still there
     int segment_index_ = 0;                   ///< of the interface that is served; 0: it is not there
     int bound_index_ = 0;                     ///< of the interface that the sockets are bound to
     bool segment_up_ = true;
