@@ -133,5 +133,7 @@ Result<std::unique_ptr<Privileged>> open_privileged(asio::any_io_executor execut
 
 /// `vmrouter down`: undoes what an instance that was killed left behind. An error while it still runs.
 std::vector<Error> undo_instance(const Folders& folders, const std::string& instance);
+/// Whether its last stop left taps of ours because a program had them open.
+bool has_kept_taps(const Folders& folders, const std::string& instance);
 
 }  // namespace vmrouter

@@ -4,6 +4,7 @@
 
 #include "src/base/file.hpp"
 #include "src/base/text.hpp"
+#include "src/link/bridge.hpp"
 
 namespace vmrouter {
 namespace {
@@ -31,6 +32,15 @@ std::vector<std::string> ports_to_attach(const State& state, const link::HostFac
     return names;
 }
 
+std::vector<std::string> kept_taps(const State& state, const std::vector<link::Link>& links) {
+    std::vector<std::string> names;
+    for (const auto& tap : state.taps)
+        for (const auto& one : links)
+            if (one.name == tap.name && one.index == tap.index && one.kind == "tun" && link::is_ours(one, {}))
+                names.push_back(tap.name);
+    return names;
+}
+
 Result<State> load_state(const std::string& folder) {
     const std::string path = path_in(folder);
     auto content = read_own_file(path, kSizeLimit);
@@ -45,11 +55,13 @@ Result<State> load_state(const std::string& folder) {
         if (!state.address) return unreadable(path);
     }
     if (const auto boot = json.find("boot"); boot != json.end() && boot->is_string()) state.boot = *boot;
-    for (const auto& port : json.value("ports", nlohmann::json::array())) {
-        if (!port.is_object() || !port.contains("name") || !port["name"].is_string() || !port.contains("index") ||
-            !port["index"].is_number_integer())
-            return unreadable(path);
-        state.ports.push_back({port["name"], port["index"]});
+    for (auto [key, list] : {std::pair{"ports", &state.ports}, {"taps", &state.taps}}) {
+        for (const auto& port : json.value(key, nlohmann::json::array())) {
+            if (!port.is_object() || !port.contains("name") || !port["name"].is_string() || !port.contains("index") ||
+                !port["index"].is_number_integer())
+                return unreadable(path);
+            list->push_back({port["name"], port["index"]});
+        }
     }
     return state;
 }
@@ -57,11 +69,9 @@ Result<State> load_state(const std::string& folder) {
 Result<void> save_state(const std::string& folder, const State& state) {
     auto json = nlohmann::ordered_json::object();
     if (state.address) json["address"] = to_string(*state.address);
-    if (!state.ports.empty()) {
-        json["boot"] = state.boot;
-        for (const RememberedPort& port : state.ports)
-            json["ports"].push_back({{"name", port.name}, {"index", port.index}});
-    }
+    if (!state.ports.empty() || !state.taps.empty()) json["boot"] = state.boot;
+    for (const auto& [key, list] : {std::pair{"ports", &state.ports}, {"taps", &state.taps}})
+        for (const RememberedPort& port : *list) json[key].push_back({{"name", port.name}, {"index", port.index}});
     if (auto made = make_directories(folder); !made) return made;
     return replace_file(path_in(folder), json.dump(2) + "\n");
 }

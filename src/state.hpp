@@ -20,13 +20,17 @@ struct RememberedPort {
 /// What an instance remembers beyond its life: /var/lib/vmrouter/NAME/state.
 struct State {
     std::optional<Cidr> address;  ///< the one that `address = "auto"` chose
-    std::string boot;             ///< boot id of `ports`: they mean nothing after a reboot
+    std::string boot;             ///< boot id of `ports` and `taps`: they mean nothing after a reboot
     std::vector<RememberedPort> ports;
+    std::vector<RememberedPort> taps = {};  ///< ours that a process had open when we stopped, of the same boot
     friend bool operator==(const State&, const State&) = default;
 };
 
 /// The ports that a bridge made anew takes back: still there (the same device), without a master, and of this boot.
 std::vector<std::string> ports_to_attach(const State& state, const link::HostFacts& facts, const std::string& boot);
+
+/// The taps of the state that are still there and still ours, whoever's master they have; none after a reboot.
+std::vector<std::string> kept_taps(const State& state, const std::vector<link::Link>& links);
 
 /// `folder`/state; an empty State when there is none. The file is opened without following links, and one that is not a
 /// plain file, is larger than 1 MiB or does not parse is an error.

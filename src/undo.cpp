@@ -97,7 +97,11 @@ Result<void> KernelUndoer::undo(const Change& change) {
     struct Visitor {
         KernelUndoer& self;
 
-        Result<void> operator()(const CreatedLink& c) { return vmrouter::undo(self.netlink_, c); }
+        Result<void> operator()(const CreatedLink& c) {
+            const auto& left = self.left_;
+            if (std::find(left.begin(), left.end(), c.name) != left.end()) return {};
+            return vmrouter::undo(self.netlink_, c);
+        }
         Result<void> operator()(const SetLinkUp& c) { return set_down(self.netlink_, c.name); }
         Result<void> operator()(const SetMtu& c) { return vmrouter::undo(self.netlink_, c); }
         Result<void> operator()(const AddedAddress& c) { return vmrouter::undo(self.netlink_, c); }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "src/changes.hpp"
 #include "src/link/netlink.hpp"
@@ -17,6 +18,9 @@ public:
 
     Result<void> undo(const Change& change) override;
 
+    /// These links of ours stay: somebody has them open, and the next start takes them back.
+    void leave_links(std::vector<std::string> names) { left_ = std::move(names); }
+
 protected:
     virtual Result<void> undo_table(const CreatedTable& change) = 0;
     virtual Result<void> undo_rule(const InsertedRule& change) = 0;
@@ -26,6 +30,7 @@ protected:
 private:
     link::Netlink& netlink_;
     Shared& shared_;
+    std::vector<std::string> left_;
 };
 
 }  // namespace vmrouter

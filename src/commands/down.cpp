@@ -12,7 +12,8 @@
 namespace vmrouter {
 namespace {
 
-/// The instances whose record of changes is still there, and those that were killed before they wrote one.
+/// The instances whose record of changes is still there, those that were killed before they wrote one, and those that
+/// left taps which a program had open.
 std::vector<std::string> left_behind(const Folders& folders) {
     std::vector<std::string> names;
     std::error_code failed;
@@ -20,6 +21,10 @@ std::vector<std::string> left_behind(const Folders& folders) {
         if (entry.path().extension() == ".changes" ||
             (entry.path().extension() == ".lock" && !running_instance(folders.run, entry.path().stem().string())))
             names.push_back(entry.path().stem());
+    for (const auto& entry : std::filesystem::directory_iterator(folders.state, failed))
+        if (const auto name = entry.path().filename().string();
+            has_kept_taps(folders, name) && !running_instance(folders.run, name))
+            names.push_back(name);
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;

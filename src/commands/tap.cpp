@@ -29,8 +29,8 @@ int tap(const cli::Tap& options, std::ostream& out, std::ostream& err, const Fol
     if (!made) return fail(err, made.error());
     out << options.name << " is on " << made->value("bridge", "the bridge") << " and belongs to "
         << escape(options.user)
-        << "; it goes when vmrouter stops\n  qemu-system-x86_64 -nic tap,ifname=" << options.name
-        << ",script=no,downscript=no ...\n";
+        << "; it goes when vmrouter stops and no program has it open\n  qemu-system-x86_64 -nic tap,ifname="
+        << options.name << ",script=no,downscript=no ...\n";
     return 0;
 }
 

@@ -71,6 +71,7 @@ Result<void> LocalPrivileged::make(const Plan& plan) {
                     [&]() -> Result<void> {
                         auto state = load_state(plan_.state_folder);
                         if (!state || state->boot != boot_id()) return {};
+                        if (auto taken = take_back_taps(*state); !taken) return taken;
                         return attach_ports(state->ports);
                     },
                     [&] { return make_checksums(); }, [&] { return tell_host_resolver(); },

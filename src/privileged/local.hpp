@@ -126,7 +126,8 @@ private:
     Result<void> make_checksums();
     Result<void> repair_checksums();
     Result<void> attach_ports(const std::vector<RememberedPort>& ports);
-    void remember_ports();
+    std::vector<std::string> remember_ports();
+    Result<void> take_back_taps(const State& state);
     Result<void> change_mark(std::uint32_t before);
     Result<void> change_link(const Segment& before);
     Result<void> change_settings(const std::vector<link::Sysctl>& before);

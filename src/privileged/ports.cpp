@@ -133,15 +133,43 @@ Result<void> LocalPrivileged::attach_ports(const std::vector<RememberedPort>& po
     return {};
 }
 
-void LocalPrivileged::remember_ports() {
-    if (!plan_.segment || !plan_.segment->is_bridge || plan_.segment->exists) return;
+/// Our taps that a stop left are ours again.
+Result<void> LocalPrivileged::take_back_taps(const State& state) {
+    const auto links = link::read_links(netlink_);
+    if (!links) return Failure{links.error()};
+    for (const auto& name : kept_taps(state, *links))
+        if (auto recorded = changes_->record(CreatedLink{name, {}}); !recorded) return recorded;
+    return {};
+}
+
+/// Writes down which ports the next start puts onto the bridge again, and which taps of ours stay till then because a
+/// process has them open (QEMU would lose its network for good); those taps.
+std::vector<std::string> LocalPrivileged::remember_ports() {
+    if (!plan_.segment || !plan_.segment->is_bridge) return {};
     auto state = load_state(plan_.state_folder).has_value() ? *load_state(plan_.state_folder) : State{};
     state.ports.clear();
+    state.taps.clear();
     state.boot = boot_id();
-    if (const auto ports = link::ports(netlink_, plan_.segment->name))
+    std::vector<std::string> kept;
+    if (const auto ports = link::ports(netlink_, plan_.segment->name); ports && !plan_.segment->exists)
         for (const auto& port : *ports) state.ports.push_back({port.name, port.index});
-    if (auto saved = save_state(plan_.state_folder, state); !saved)
+    if (const auto links = link::read_links(netlink_)) {
+        for (const auto& one : *links) {
+            const auto& all = changes_->all();
+            const bool made = std::find(all.begin(), all.end(), Change{CreatedLink{one.name, {}}}) != all.end();
+            if (!made || one.kind != "tun" || !one.carrier || !link::is_ours(one, {})) continue;
+            state.taps.push_back({one.name, one.index});
+            kept.push_back(one.name);
+        }
+    }
+    if (auto saved = save_state(plan_.state_folder, state); !saved) {
         host_logger.warn("STATE {}", to_string(saved.error()));
+        return {};
+    }
+    for (const auto& name : kept)
+        host_logger.info("KEEP {}: a process has it open; the next start takes it back, `vmrouter down` removes it",
+                         name);
+    return kept;
 }
 
 }  // namespace vmrouter

@@ -3,6 +3,8 @@
 
   tap.py exchange TAP MAC [offload] [broadcast]   DISCOVER and REQUEST; prints a line for each reply
   tap.py listen TAP MAC ADDRESS [offload]         answers ARP for ADDRESS; prints a line for each UDP datagram to port 68
+  tap.py wire TAP FILE DEVICE                     holds TAP open, as QEMU does, and carries its frames to and from DEVICE, which it makes in
+                                                  the network namespace FILE: a guest with a stack of its own
 
 With `offload` the guest has a card that completes checksums (virtio): it sends its own frames unfinished, and the kernel
 may hand it such. Without, it has none (e1000, PXE firmware). A line is
@@ -12,6 +14,8 @@ may hand it such. Without, it has none (e1000, PXE firmware). A line is
 where flags=1 (VIRTIO_NET_HDR_F_NEEDS_CSUM) means that whoever reads the bytes and does not complete them finds udp=WRONG.
 The bytes are judged as they lie, as firmware and clients with packet sockets do.
 """
+import ctypes
+import errno
 import fcntl
 import os
 import select
@@ -130,7 +134,30 @@ def listen(tap, mac, address):
             print(found[0], flush=True)
 
 
+def wire(name, file, device):
+    def attach(device):
+        tap = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TAP | IFF_NO_PI))
+        return tap
+
+    host = attach(name)
+    with open(file, encoding="ascii") as space:
+        if ctypes.CDLL(None, use_errno=True).setns(space.fileno(), 0) != 0:
+            sys.exit(os.strerror(ctypes.get_errno()))
+    guest = attach(device)
+    print("wired", flush=True)
+    while True:
+        for end in select.select([host, guest], [], [])[0]:
+            try:
+                os.write(guest if end == host else host, os.read(end, 65536))
+            except OSError as error:  # an end that is down loses frames; one that is gone ends the wire
+                if error.errno == errno.EBADFD:
+                    sys.exit("the tap is gone")
+
+
 def main():
+    if sys.argv[1] == "wire":
+        wire(*sys.argv[2:])
     what, name, mac, *rest = sys.argv[1:]
     tap, hardware = open_tap(name, "offload" in rest), bytes.fromhex(mac.replace(":", ""))
     if what == "exchange":

@@ -251,7 +251,7 @@ TEST_CASE("the state is read back as it was saved and is empty at first") {
     const auto place = folder.path() + "/lib/virbr10";
     REQUIRE(load_state(place));
     CHECK(*load_state(place) == State{});
-    const State state{Cidr::parse("192.168.142.1/24"), boot_id(), {{"vnet0", 12}, {"tap1", 15}}};
+    const State state{Cidr::parse("192.168.142.1/24"), boot_id(), {{"vnet0", 12}, {"tap1", 15}}, {{"tap1", 15}}};
     REQUIRE(save_state(place, state));
     CHECK(*load_state(place) == state);
     CHECK_FALSE(boot_id().empty());
