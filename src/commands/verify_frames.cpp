@@ -137,7 +137,7 @@ Found find_token(Bytes packet, std::uint16_t ethertype) {
         protocol = packet[6];
         segment = packet.subspan(40);
     }
-    if (protocol == protocol_tcp && segment.size() >= 8) {
+    if (protocol == protocol_tcp && segment.size() >= 14 && (segment[13] & tcp_flag::reset) == 0) {
         Reader in(segment);
         in.skip(4);
         found.sequence = in.u32();
@@ -340,7 +340,7 @@ std::optional<Reply> parse_reply(Bytes bytes, Ipv4 guest) {
         return in.ok() ? std::optional(reply) : std::nullopt;
     }
     if (packet->protocol == protocol_tcp) {
-        in.skip(2);
+        reply.service = in.u16();
         reply.port = in.u16();
         in.skip(9);
         const auto flags = in.u8();

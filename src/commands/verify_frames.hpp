@@ -37,7 +37,8 @@ struct Path {
 
 /// "vmrouter-verify-0badcafe".
 std::string token_text(std::uint32_t token);
-/// The token in a packet (network header first, or any bytes): its text anywhere, or a TCP sequence number.
+/// The token in a packet (network header first, or any bytes): its text anywhere, or a TCP sequence number (but of a
+/// reset, which carries the number after it).
 struct Found {
     std::optional<std::uint32_t> text;
     std::optional<std::uint32_t> sequence;
@@ -95,9 +96,10 @@ std::optional<DnsAnswer> parse_dns(Bytes payload);
 struct Reply {
     enum class Kind { Data, SynAck, Reset, Error, Echo };
     Kind kind = Kind::Data;
-    std::uint16_t port = 0;  ///< the probe's; of an echo reply its identifier
-    Ipv4 from;               ///< who says so
-    Bytes payload;           ///< of UDP
+    std::uint16_t port = 0;     ///< the probe's; of an echo reply its identifier
+    std::uint16_t service = 0;  ///< of TCP: the port that answers
+    Ipv4 from;                  ///< who says so
+    Bytes payload;              ///< of UDP
 };
 /// For IPv4 packets to `guest`; nullopt for everything that answers nothing.
 std::optional<Reply> parse_reply(Bytes packet, Ipv4 guest);

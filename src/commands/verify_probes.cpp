@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <functional>
+#include <tuple>
 
 namespace vmrouter::proof {
 namespace {
 
-constexpr std::uint16_t first_port = 40000;
+constexpr std::uint16_t least_port = 20000;
+constexpr std::uint16_t first_ports = 30000;  ///< as many: connection tracking remembers a round's ports
 constexpr std::uint16_t discard = 9;
 constexpr std::uint16_t quiet_port = 47831;  ///< where nobody listens
 constexpr std::size_t most_neighbours = 4;   ///< tried in one network
@@ -85,7 +87,7 @@ private:
         probe.what = what;
         probe.expect = expect;
         probe.token = situation_.session + static_cast<std::uint32_t>(probes.size());
-        probe.port = static_cast<std::uint16_t>(first_port + probes.size());
+        probe.port = static_cast<std::uint16_t>(least_port + situation_.session % first_ports + probes.size());
         probes.push_back(std::move(probe));
         return probes.back();
     }
@@ -315,6 +317,21 @@ void try_forgery(List& list, const Situation& s) {
     if (s.second && s.subject.source_guard)
         claim("ARP that claims another guest's address", s.second->address, s.first.mac);
 
+    if (s.subject.bridge && !s.wire) {
+        // One field after the other is not what ARP for IPv4 over Ethernet has: another guest must not see any.
+        const Arp question{1, s.first.mac, s.first.address, {}, ours};
+        for (const auto& [name, at, value] : {std::tuple{"hardware type", 15, 6},
+                                              {"protocol", 17, 1},
+                                              {"length of MACs", 18, 8},
+                                              {"length of addresses", 19, 16},
+                                              {"operation", 21, 3}}) {
+            list.arp("forged", "ARP of another kind", Expect::Nothing, MacAddress::broadcast(), question);
+            list.probes.back().frame[static_cast<std::size_t>(at)] = static_cast<std::uint8_t>(value);
+            list.probes.back().asks.reset();
+            list.probes.back().name = name;
+        }
+    }
+
     const std::array<std::uint8_t, 8> record_route{7, 7, 4, 0, 0, 0, 0, 0};
     list.udp("forged", "IPv4 options (record route)", Expect::Nothing, list.to_router(ours), 53, record_route);
     if (s.target)
@@ -381,6 +398,19 @@ void try_outside(List& list, const Situation& s) {
     }
     const Path forged{stranger, s.outside_mac, s.second ? s.second->address : s.first.address, s.first.address};
     list.udp("outside", "from " + *s.outside + " in the name of a guest", Expect::Nothing, forged, discard);
+    // Where the machine did not forward before us, nobody outside may use it as a way into its other networks.
+    const bool closed = s.subject.ruleset.find("vm_drop_transit") != std::string::npos;
+    for (const auto& network : s.subject.lan) {
+        const bool here = s.outside_address && network.contains(*s.outside_address);
+        if (!closed || here || network.length >= 31 || inside_any({network}, sources.front())) continue;
+        const auto known = std::find_if(s.neighbours.begin(), s.neighbours.end(), [&](const Place& one) {
+            return network.contains(one.address) && one.interface != *s.outside;
+        });
+        const Ipv4 target = known != s.neighbours.end() ? known->address : Ipv4{network.last().value - 1};
+        list.udp("outside", "from " + *s.outside + " through this machine", Expect::Nothing,
+                 {stranger, s.outside_mac, sources.front(), target}, discard);
+        list.probes.back().name = to_string(target);
+    }
     for (auto i = before; i < list.probes.size(); ++i) list.probes[i].from = From::Outside;
 }
 

@@ -155,7 +155,15 @@ void Session::heard_ip4(std::size_t index, const MacAddress& from, const MacAddr
         if (probes_[i].port != reply->port || probes_[i].from != From::Guest) continue;
         const bool better = !outcomes_[i].reply || *outcomes_[i].reply == Reply::Kind::Error;
         if (better) outcomes_[i].reply = reply->kind;
+        if (reply->kind == Reply::Kind::SynAck) hang_up(guest, from, reply->from, reply->service, probes_[i]);
     }
+}
+
+/// No server is left waiting with a connection that only half began.
+void Session::hang_up(const Guest& guest, const MacAddress& router, Ipv4 peer, std::uint16_t service,
+                      const Probe& probe) {
+    const Path path{guest.host.mac, router, guest.host.address, peer};
+    guest.cable->send(tcp_frame(path, probe.port, service, probe.token + 1, 0, tcp_flag::reset));
 }
 
 void Session::crossed(const Arrived& packet) {
@@ -165,14 +173,17 @@ void Session::crossed(const Arrived& packet) {
         const Probe& probe = probes_[number];
         const auto& cable = probe.from == From::Outside ? outside_ : guests_.front().cable;
         if (cable && packet.interface == cable->near_end() && !packet.outgoing) outcome->sent = true;
-        if (packet.outgoing && !segment_links_.contains(packet.interface) && probe.from == From::Guest)
+        // Of what came from outside, the answers go back there.
+        const bool back = probe.from == From::Outside && facts_.name_of(packet.interface) == situation_.outside;
+        if (packet.outgoing && !segment_links_.contains(packet.interface) && probe.from != From::Machine && !back)
             note(number, {Sighting::Where::Left, facts_.name_of(packet.interface), found.source});
     }
     if (packet.ethertype != ethertype_arp || !packet.outgoing || segment_links_.contains(packet.interface)) return;
     const auto arp = parse_arp(packet.bytes);
     if (!arp || arp->operation != 1 || known_.contains(arp->target)) return;
     for (std::size_t i = 0; i < probes_.size(); ++i)
-        if (probes_[i].from == From::Guest && probes_[i].target == arp->target && probes_[i].expect == Expect::Nothing)
+        if (probes_[i].from != From::Machine && probes_[i].target == arp->target &&
+            probes_[i].expect == Expect::Nothing)
             note(static_cast<std::uint32_t>(i), {Sighting::Where::Asked, facts_.name_of(packet.interface), {}});
 }
 
@@ -241,11 +252,20 @@ bool Session::all_answered() const {
     return true;
 }
 
+/// The bridge knows behind which port the second guest is, however long it was silent.
+void Session::greet() const {
+    const auto& guest = guests_[1];
+    if (!guest.cable) return;
+    guest.cable->send(arp_frame(guest.host.mac, MacAddress::broadcast(),
+                                {1, guest.host.mac, guest.host.address, {}, subject_.address.address}, 0));
+}
+
 Result<std::vector<Row>> Session::probe() {
     std::vector<Row> rows;
     if (!joined_ || !router_) return rows;
     probes_.clear();
     outcomes_.clear();
+    greet();
     progress_.show("asking for names", 3, 4);
     resolve_target(rows);
     try_rebinding(rows);

@@ -63,6 +63,8 @@ private:
     void heard_arp(std::size_t index, Bytes packet);
     void heard_ip4(std::size_t index, const MacAddress& from, const MacAddress& to, Bytes frame);
     void heard_dhcp(Guest& guest, Bytes frame);
+    void hang_up(const Guest& guest, const MacAddress& router, Ipv4 peer, std::uint16_t service, const Probe& probe);
+    void greet() const;
     void crossed(const Arrived& packet);
     void reached(const Arrived& packet);
     void note(std::uint32_t token, Sighting sighting);

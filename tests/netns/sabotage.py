@@ -3,8 +3,9 @@
 
   sabotage.py VMROUTER PID      PID is the running vmrouter, which is stopped meanwhile
 
-Prints a line for each rule: "by packets: FAMILY CHAIN: RULE" when a probe turned red, "read back: ..." when only the comparison
-of the rules did, "MISSED: ..." when nothing did (status 1)."""
+Prints a line for each rule: "by packets: FAMILY CHAIN: RULE" when a probe turned red, "with its like: ..." when one did as soon as
+the other rules that shut the same way were gone too, "read back: ..." when only the comparison of the rules did, "MISSED: ..." when
+nothing did (status 1). Rules that only count or log are no guards; SABOTAGE=all takes them too."""
 import json
 import os
 import re
@@ -28,15 +29,20 @@ verify = subprocess.Popen([program, "verify", "--target", "198.51.100.10", "--re
 
 
 def red():
-    """The rows that are surprises now."""
+    """The rows that are surprises now, with what happened: one that is red for another reason may say something new."""
     document = json.loads(verify.stdout.readline())
-    return {(row["group"], row["tried"]) for row in document["rows"] if row["result"] == "surprise"}
+    return {(row["group"], row["tried"], row["happened"]) for row in document["rows"] if row["result"] == "surprise"}
 
 
 def again():
     verify.stdin.write("\n")
     verify.stdin.flush()
     return red()
+
+
+def news():
+    """Rows that were not red before, or for another reason; without the words, which differ from round to round."""
+    return {row[:2] for row in again() - before}
 
 
 def settled(known=frozenset()):
@@ -49,28 +55,40 @@ def settled(known=frozenset()):
     return found
 
 
+def by_packets(rows):
+    return {row for row in rows if row[0] != "read back"}
+
+
 red()
 assert not settled(), "surprises before anything was done"
 os.kill(pid, signal.SIGSTOP)
-before = again() & again() & again()  # a busy machine may answer too late once
+rounds = [again() for _ in range(3)]  # a busy machine may answer too late once
+before = {row for one in rounds for row in one if all(any(row[:2] == other[:2] for other in each) for each in rounds)}
 print("surprises while the program is stopped:", before)
 assert not [row for row in before if row[0] not in ("DNS", "this machine")], before
 
-# The chains that end a packet's way are all made alike; three of them stand for the others, unless SABOTAGE=all.
-ENDS = re.compile(r"vm_(drop|refuse)_")
-EXAMPLES = ("vm_refuse_lan", "vm_refuse_host", "vm_drop_spoofed")
+# What shuts one way in several places, so that a packet gets through only when all of them are gone.
+IPV6 = [("net.ipv6.conf.virbr10.disable_ipv6", "0")]
+ALIKE = {
+    "IPv6 from guests": (r"nfproto ipv6|ether type != \{ ip, arp \}", IPV6),
+    "IPv4 options": (r"hdrlength", []),
+    "a DHCP server among guests": (r"goto vm_drop_dhcp_server", []),
+    "sources that are no guest's": (r"(?<!arp )\bip saddr != 192|vm_bound|vm_pins|vm_prerouting: |goto vm_ip$|ip saddr 192\.168\.100\.1 goto|ip saddr \{", [("net.ipv4.conf.virbr10.rp_filter", "0"), ("net.ipv4.conf.all.rp_filter", "0")]),
+    "claims by ARP": (r"arp saddr|vm_bound|vm_pins|vm_arp_in: ", []),
+    "ARP of other kinds": (r"arp (htype|ptype|hlen|plen|operation)", []),
+    "ARP for other addresses": (r"arp daddr ip", [("net.ipv4.conf.virbr10.arp_ignore", "0")]),
+    "what the machine says unasked": (r"vm_drop_unasked|goto vm_to_all|vm_output: oifname \"virbr10\"", []),
+    "networks of the LAN": (r"goto vm_refuse_lan", []),
+    "connections from the middle": (r"goto vm_refuse_stale|goto vm_drop_invalid", []),
+    "traffic from outside": (r"goto vm_drop_transit|goto vm_drop_inbound", []),
+    "the ends of drops": (r"vm_drop_\w+: drop$", []),
+    "the ends of refusals": (r"vm_refuse: |vm_refuse_\w+: goto vm_refuse$", []),
+}
+NO_GUARD = re.compile(r"^(counter name \S+$|(add|update) .*log |limit rate .*log |.*update @vm_(sent|received))")
 
-
-def wanted(chain):
-    return os.environ.get("SABOTAGE") == "all" or not ENDS.match(chain) or chain in EXAMPLES
-
-
-counts = {"by packets": 0, "read back": 0, "MISSED": 0}
-for family in families:
-    whole = nft("-s", "list", "table", family, table)
-    restore = f"delete table {family} {table}\n{whole}"
-    chain = None
-    places = []
+def rules_of(family):
+    """(chain, number in it, text, handle) of each rule."""
+    places, chain = [], None
     for line in nft("-s", "-a", "list", "table", family, table).splitlines():
         words = line.split()
         if line.startswith("\tchain "):
@@ -78,32 +96,77 @@ for family in families:
         elif line == "\t}":
             chain = None
         elif chain and "# handle" in line and not words[0] == "type":
-            places.append((chain, sum(place[0] == chain for place in places), line.strip().rsplit(" # handle", 1)[0]))
-    for chain, index, rule in places:
-        if not wanted(chain):
+            text, handle = line.strip().rsplit(" # handle ", 1)
+            places.append((chain, sum(place[0] == chain for place in places), text, handle))
+    return places
+
+
+def delete(family, chain, handle):
+    nft("delete", "rule", family, table, chain, "handle", handle)
+
+
+def restore():
+    nft(text="".join(f"delete table {family} {table}\n{whole[family]}" for family in families))
+
+
+def sysctl(name, value):
+    was = subprocess.run(["sysctl", "-n", name], check=True, capture_output=True, text=True).stdout.strip()
+    subprocess.run(["sysctl", "-qw", f"{name}={value}"], check=True)
+    return was
+
+
+def look(undo):
+    """What turned red and stays so, and is not red any more when it is undone."""
+    now = news()
+    if by_packets(now):
+        now &= news()
+    undo()
+    if by_packets(now):
+        now -= by_packets(news())
+    return now
+
+
+whole = {family: nft("-s", "list", "table", family, table) for family in families}
+results = {}
+for family in families:
+    for chain, index, rule, _ in rules_of(family):
+        if NO_GUARD.match(rule) and os.environ.get("SABOTAGE") != "all":
             continue
-        handles = [line.rsplit(" ", 1)[1] for line in nft("-s", "-a", "list", "chain", family, table, chain).splitlines()
-                   if "# handle" in line and not re.match(r"\s*(table|chain|type) ", line)]
-        nft("delete", "rule", family, table, chain, "handle", handles[index])
-        now = again() - before
-        if [row for row in now if row[0] != "read back"]:
-            now &= again() - before
-        nft(text=restore)
-        if [row for row in now if row[0] != "read back"]:  # what stays red with the rule in its place says nothing about it
-            now -= {row for row in again() - before if row[0] != "read back"}
-        how = "by packets" if [row for row in now if row[0] != "read back"] else "read back" if now else "MISSED"
-        counts[how] += 1
-        print(f"{how}: {family} {chain}: {rule}   {sorted(now)[:3]}", flush=True)
-for setting, value in (("conf.virbr10.arp_ignore", "0"), ("conf.virbr10.proxy_arp", "1"), ("conf.virbr10.rp_filter", "0")):
-    was = subprocess.run(["sysctl", "-n", f"net.ipv4.{setting}"], check=True, capture_output=True, text=True).stdout.strip()
-    subprocess.run(["sysctl", "-qw", f"net.ipv4.{setting}={value}"], check=True)
-    now = again() - before
-    counts["by packets" if [row for row in now if row[0] != "read back"] else "read back" if now else "MISSED"] += 1
+        delete(family, chain, next(place[3] for place in rules_of(family) if place[:2] == (chain, index)))
+        results[family, chain, index, rule] = look(restore)
+alike = {}
+for name, (pattern, settings) in ALIKE.items():
+    members = [(family, *place) for family in families for place in rules_of(family)
+               if re.search(pattern, f"{place[0]}: {place[2]}")]
+    for family, chain, _, _, handle in members:
+        delete(family, chain, handle)
+    values = [(setting, sysctl(setting, value)) for setting, value in settings]
+
+    def undo():
+        restore()
+        for setting, value in values:
+            sysctl(setting, value)
+
+    rows = by_packets(look(undo))
+    print(f"together: {name}: {len(members)} rules   {sorted(rows)[:4]}", flush=True)
+    for family, chain, index, rule, _ in members:
+        if rows:
+            alike[family, chain, index, rule] = rows
+counts = dict.fromkeys(("by packets", "with its like", "read back", "MISSED"), 0)
+for key, rows in results.items():
+    family, chain, _, rule = key
+    how = "by packets" if by_packets(rows) else "with its like" if key in alike else "read back" if rows else "MISSED"
+    counts[how] += 1
+    print(f"{how}: {family} {chain}: {rule}   {sorted(rows)[:3]}")
+for setting, value in (("arp_ignore", "0"), ("proxy_arp", "1"), ("rp_filter", "0")):
+    name = f"net.ipv4.conf.virbr10.{setting}"
+    was = sysctl(name, value)
+    now = look(lambda: sysctl(name, was))
+    counts["by packets" if by_packets(now) else "read back" if now else "MISSED"] += 1
     print(f"setting {setting}={value}:   {sorted(now)[:3]}")
-    subprocess.run(["sysctl", "-qw", f"net.ipv4.{setting}={was}"], check=True)
 guard = subprocess.run("ip rule | grep prohibit | head -1 | cut -d: -f2-", shell=True, check=True, capture_output=True, text=True).stdout
 subprocess.run("ip rule del priority 100 " + guard, shell=True, check=True)
-now = again() - before
+now = news()
 counts["read back" if now else "MISSED"] += 1
 print(f"routing rule:   {sorted(now)}")
 subprocess.run("ip rule add priority 100 " + guard, shell=True, check=True)
@@ -111,6 +174,6 @@ after = {row for row in settled(before) if row[0] == "read back"}
 assert not after, f"not everything was put back: {after}"
 verify.stdin.close()
 verify.wait(20)
-print(f"{sum(counts.values())} rules: {counts['by packets']} seen by packets, {counts['read back']} only by reading back, "
-      f"{counts['MISSED']} missed")
+print(f"{sum(counts.values())} guards: {counts['by packets']} seen by packets, {counts['with its like']} when those that shut the same "
+      f"way are gone too, {counts['read back']} only by reading back, {counts['MISSED']} missed")
 sys.exit(1 if counts["MISSED"] or not counts["by packets"] else 0)

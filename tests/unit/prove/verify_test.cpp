@@ -93,6 +93,8 @@ TEST_CASE("A token is found in every kind of frame, also behind tags") {
     CHECK(find_token(Bytes(icmp_frame(path, 8, 1, 1, payload)).subspan(14), ethertype_ip4).text == 0xcafe0001);
     CHECK(find_token(Bytes(tcp_frame(path, 1, 2, 0xcafe0001, 0, tcp_flag::syn)).subspan(14), ethertype_ip4).sequence ==
           0xcafe0001);
+    CHECK_FALSE(
+        find_token(Bytes(tcp_frame(path, 1, 2, 0xcafe0001, 0, tcp_flag::reset)).subspan(14), ethertype_ip4).sequence);
     CHECK(find_token(Bytes(tagged(udp, {0x88a8, 0x8100})).subspan(14), 0x88a8).text == 0xcafe0001);
     CHECK(find_token(Bytes(arp_frame(alice, router, {2, alice, {}, router, {}}, 0xcafe0001)).subspan(14), ethertype_arp)
               .text == 0xcafe0001);
@@ -105,6 +107,7 @@ TEST_CASE("Answers are told apart by the port that the probe came from; nothing 
     const auto syn_ack = tcp_frame(back, 80, 40001, 7, 8, tcp_flag::syn | tcp_flag::ack);
     CHECK(parse_reply(Bytes(syn_ack).subspan(14), guest)->kind == Reply::Kind::SynAck);
     CHECK(parse_reply(Bytes(syn_ack).subspan(14), guest)->port == 40001);
+    CHECK(parse_reply(Bytes(syn_ack).subspan(14), guest)->service == 80);
     const auto reset = tcp_frame(back, 80, 40001, 7, 8, tcp_flag::reset);
     CHECK(parse_reply(Bytes(reset).subspan(14), guest)->kind == Reply::Kind::Reset);
     const auto probe = udp_frame(path, 40002, 9, {});
