@@ -3,6 +3,7 @@
 
 #include "src/base/text.hpp"
 #include "src/commands/verify_probes.hpp"
+#include "src/control_commands.hpp"
 #include "src/documents.hpp"
 #include "src/guest_document.hpp"
 #include "src/metrics.hpp"
@@ -55,17 +56,32 @@ asio::awaitable<Result<json>> Router::handle(json request, uid_t uid) {
 }
 
 Result<json> Router::answer(const json& request, uid_t uid) {
-    const std::string command = request.at("command");
-    if (command == "leases")
-        return leases_document(dhcp_ ? visible_leases(*dhcp_) : std::vector<dhcp::Lease>{}, clock_.now());
-    if (command == "status") return status_document(status_parts());
-    if (command == "traffic") return guests_document(traffic_parts());
-    if (command == "monitor") return json{{"instance", plan_.instance}};
-    if (command == "enforced") return proof::to_json(proof::subject_of(plan_, loaded_.config));
-    if (command == "guest") return about_guest(request.value("guest", ""));
-    if (command == "drop" || command == "pin") return change_lease(request);
-    if (command == "tap") return make_tap(request, uid);
-    return Failure{Error{"there is no command '" + escape(command) + "'", {}, "is it another version of vmrouter?"}};
+    const std::string name = request.at("command");
+    const auto command = control_command(name);
+    if (!command)
+        return Failure{Error{"there is no command '" + escape(name) + "'", {}, "is it another version of vmrouter?"}};
+    switch (*command) {
+        case ControlCommand::Leases:
+            return leases_document(dhcp_ ? visible_leases(*dhcp_) : std::vector<dhcp::Lease>{}, clock_.now());
+        case ControlCommand::Drop:
+        case ControlCommand::Pin:
+            return change_lease(request);
+        case ControlCommand::Status:
+            return status_document(status_parts());
+        case ControlCommand::Traffic:
+            return guests_document(traffic_parts());
+        case ControlCommand::Guest:
+            return about_guest(request.value("guest", ""));
+        case ControlCommand::Enforced:
+            return proof::to_json(proof::subject_of(plan_, loaded_.config));
+        case ControlCommand::Monitor:
+            return json{{"instance", plan_.instance}};
+        case ControlCommand::Tap:
+            return make_tap(request, uid);
+        case ControlCommand::Reload:
+            break;  // handle() waits for it
+    }
+    return json(nullptr);
 }
 
 json Router::about_guest(const std::string& guest) {

@@ -144,8 +144,31 @@ sed -i '/^lan/d' /etc/vm.toml
 run_vmrouter 0 reload
 if curl -s -m2 http://127.0.0.1:9473/metrics >/dev/null; then fail "the metrics are off"; else ok "the metrics are off"; fi
 
+step "each document has the shape that ARCHITECTURE.md gives"
+shape() { # NAME: of the document on stdin
+    expect_equal "the shape of $1" "" "$(python3 -I "$LAB/repo/tests/netns/shapes.py" "$LAB_REPO/ARCHITECTURE.md" "$1" 2>&1 || true)"
+}
+over_socket() { # REQUEST: the result of a request by hand
+    python3 -I - /run/vmrouter/virbr10.sock "$1" <<'END'
+import json, socket, sys
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.sendall(sys.argv[2].encode() + b"\n")
+answer = json.loads(client.makefile().readline())
+print(json.dumps(answer["result"]) if answer["ok"] else answer)
+END
+}
+for name in leases status traffic enforced; do over_socket "{\"command\": \"$name\"}" >"$LAB/shape" && shape "$name" <"$LAB/shape"; done
+over_socket '{"command": "guest", "guest": "web"}' >"$LAB/shape" && shape guest <"$LAB/shape"
+run leases --json >"$LAB/shape" && shape leases <"$LAB/shape"
+run status --json >"$LAB/shape" && shape status <"$LAB/shape"
+"$VMROUTER" doctor --json >"$LAB/shape" || true
+shape doctor <"$LAB/shape"
+"$VMROUTER" verify --json --target 198.51.100.10 --rebind "" --wait 0.3 >"$LAB/shape" || true
+shape verify <"$LAB/shape"
+
 step "help"
-for command in "leases" "leases drop" "leases pin" ip status monitor capture reload tap libvirt-xml; do
+for command in "leases" "leases drop" "leases pin" ip status monitor capture reload tap libvirt-xml check plan verify doctor down completions; do
     # shellcheck disable=SC2086
     expect_match "$command --help has examples" "^  .*vmrouter ${command%% *}" "$("$VMROUTER" $command --help)"
 done
