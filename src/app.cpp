@@ -81,7 +81,7 @@ void greet(const Plan& plan, const conf::Config& config) {
     logger.info("LEASES {}", plan.leases_file);
     if (segment.is_bridge)
         logger.info(
-            "NEXT attach a VM: virt-manager > NIC > Bridge device > {}, or qemu-system-x86_64 -nic bridge,br={}",
+            "NEXT attach a VM: virt-manager > NIC > Bridge device > {}, or for QEMU: vmrouter tap tap0 --user NAME",
             segment.name, segment.name);
     else
         logger.info("NEXT plug the device into {}; it gets its address by DHCP", segment.name);

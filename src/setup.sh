@@ -25,7 +25,7 @@ test_packages=(
 # the machine over: unpacked, each with what it depends on, below build/lab-packages (see fetch_lab_packages).
 lab_packages=(
     qemu-system-x86 ipxe-qemu passt isc-dhcp-relay
-    ufw firewalld docker.io network-manager ifupdown systemd systemd-resolved prometheus tshark libvirt-clients
+    ufw firewalld docker.io network-manager ifupdown systemd systemd-resolved prometheus tshark libvirt-clients libvirt-daemon
     zsh fish
 )
 

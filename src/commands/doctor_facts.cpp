@@ -176,8 +176,13 @@ void look_at_managers(Facts& facts) {
                     words.size() == 2 && trim(words[0]) == "StrictForwardPorts" && to_lower(trim(words[1])) == "yes")
                     facts.strict_forward_ports = true;
     }
+    const bool network_manager = managers::is_running(processes, "NetworkManager");
+    if (network_manager) {
+        const auto said = runner.run({{"nmcli", "networking", "connectivity"}});
+        facts.captive_portal = said && said->status == 0 && trim(said->text) == "portal";
+    }
     if (!facts.running) return;  // at the start they are told
-    if (managers::is_running(processes, "NetworkManager")) {
+    if (network_manager) {
         std::vector<std::string> links{facts.segment};
         for (const auto& port : facts.ports) links.push_back(port.name);
         for (const auto& name : links) {

@@ -190,6 +190,10 @@ void about_uplink(List& list, const Facts& f) {
                         ".forwarding=1; find out who writes it (vmrouter puts it back)");
         }
     }
+    if (f.captive_portal)
+        add(list, Severity::Broken, "captive_portal",
+            "a captive portal stands before the internet, so guests get its page at best", "NetworkManager: portal",
+            "log in with a browser on this machine; guests share what it gets");
     about_routing_rules(list, f);
 }
 

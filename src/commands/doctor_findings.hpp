@@ -86,6 +86,7 @@ struct Facts {
     std::vector<Error> rivals;     ///< other programs that configure the segment
     bool network_manager = false;  ///< it manages the segment, or a port of it
     std::string network_manager_link;
+    bool captive_portal = false;               ///< in front of the internet, says NetworkManager
     bool networkd = false;                     ///< systemd-networkd manages the segment
     std::optional<bool> strict_forward_ports;  ///< of firewalld, when it runs
     std::vector<Leftover> leftovers;

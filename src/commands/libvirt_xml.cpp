@@ -1,8 +1,10 @@
 #include "src/commands/libvirt_xml.hpp"
 
+#include <fcntl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
@@ -63,38 +65,65 @@ private:
     std::string path_;
 };
 
-/// Runs a program to its end with our own output; its exit status.
-Result<int> run_here(const std::vector<std::string>& words) {
+/// Runs a program to its end, in English; its exit status. What it says goes where our own output goes, or into `said`
+/// (and its complaints nowhere).
+Result<int> run_here(const std::vector<std::string>& words, std::string* said = nullptr) {
     std::vector<std::string> copy = words;
     std::vector<char*> arguments;
     for (auto& word : copy) arguments.push_back(word.data());
     arguments.push_back(nullptr);
+    std::array<int, 2> ends{};
+    if (pipe2(ends.data(), O_CLOEXEC) != 0) return Failure{system_error("cannot make a pipe", errno)};
+    const FileDescriptor in(ends[0]);
+    FileDescriptor out(ends[1]);
     const pid_t child = fork();
     if (child < 0) return Failure{system_error("cannot start a program", errno, words.front())};
     if (child == 0) {
+        setenv("LC_ALL", "C", 1);
+        if (said != nullptr) {
+            dup2(out.get(), STDOUT_FILENO);
+            if (const int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC); nowhere >= 0) dup2(nowhere, STDERR_FILENO);
+        }
         execvp(arguments.front(), arguments.data());
         _exit(errno == ENOENT ? 127 : 126);
     }
+    out.reset();
+    std::array<char, 1024> part{};
+    for (auto size = read(in.get(), part.data(), part.size()); size > 0 || (size < 0 && errno == EINTR);
+         size = read(in.get(), part.data(), part.size()))
+        if (size > 0 && said != nullptr) said->append(part.data(), static_cast<std::size_t>(size));
     int status = 0;
     while (waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/// "Active: yes" among the lines of `virsh net-info`.
+bool says_active(const std::string& info) {
+    for (const auto line : split(info, '\n'))
+        if (line.starts_with("Active:") && trim(line.substr(7)) == "yes") return true;
+    return false;
+}
+
 int define(const std::string& bridge, std::ostream& out, std::ostream& err) {
+    const std::string name = "vmrouter-" + bridge;
     const auto file = TemporaryFile::with(network_xml(bridge));
     if (!file) return fail(err, file.error());
+    std::string info;
+    const auto known = run_here({"virsh", "--quiet", "net-info", name}, &info);
+    if (!known) return fail(err, known.error());
     // One virsh for all of it: with libvirt's test driver nothing outlives the connection.
-    const std::string commands =
-        "net-define " + file->path() + "; net-autostart vmrouter-" + bridge + "; net-start vmrouter-" + bridge;
+    std::string commands = *known == 0 ? "" : "net-define " + file->path() + "; ";
+    commands += "net-autostart " + name;
+    if (*known != 0 || !says_active(info)) commands += "; net-start " + name;
     out << std::flush;
     const auto status = run_here({"virsh", "--quiet", commands});
     if (!status) return fail(err, status.error());
     constexpr int not_found = 127;
     if (*status == not_found) return fail(err, {"there is no virsh", {}, "apt install libvirt-clients"});
     if (*status != 0)
-        return fail(err, {"virsh refused the network", "vmrouter-" + bridge,
+        return fail(err, {"virsh refused the network", name,
                           "`virsh net-list --all` shows those that there are; `virsh net-undefine NAME` removes one"});
-    out << "virt-manager > NIC > Network source > Virtual network 'vmrouter-" << bridge << "'\n";
+    out << "virt-manager > NIC > Network source > Virtual network '" << name << "'\n";
     return 0;
 }
 

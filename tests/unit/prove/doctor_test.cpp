@@ -118,6 +118,7 @@ TEST_CASE("Each obstacle has its name") {
     CHECK(after([](Facts& f) { f.resolver.silent = f.resolver.servers; }) == "upstream");
     CHECK(after([](Facts& f) { f.host.internet.clear(); }) == "uplink");
     CHECK(after([](Facts& f) { f.uplinks = {"wg0"}; }) == "uplink_missing");
+    CHECK(after([](Facts& f) { f.captive_portal = true; }) == "captive_portal");
     CHECK(after([](Facts& f) { f.host.links[0].carrier = false; }) == "uplink_down");
     CHECK(after([](Facts& f) { f.host.sysctls["net/ipv4/conf/eth0/forwarding"] = "0"; }) == "forwarding");
     CHECK(after([](Facts& f) { f.host.sysctls["net/ipv4/conf/virbr10/forwarding"] = "0"; }) == "forwarding");
