@@ -3,6 +3,7 @@
 #
 #   inet --- gw --- host (ifup enp6s0: dhclient) --- enp6s0 --- switch --- g1
 . "$(dirname "$0")/lib.sh"
+. "$LAB_DIR/doctor.sh"
 lab_packages ifupdown
 topology_iface
 mkdir -p /etc/network/interfaces.d /run/network
@@ -23,6 +24,9 @@ start_vmrouter --iface enp6s0
 check "dhclient is named with its pid" log_has "dhclient \(pid $client\) asks for an address on enp6s0"
 check "what to do is said" log_has "stop it: kill $client"
 check "ifupdown's file is named with its line" log_has "/etc/network/interfaces.d/spare:2: ifupdown configures enp6s0"
+look 1
+named "dhclient, with its pid" rival "dhclient \(pid $client\).*enp6s0.*kill $client"
+named "ifupdown, with file and line" rival "ifupdown configures enp6s0.*/etc/network/interfaces.d/spare:2"
 step "served all the same, and after what was said was done"
 guest_add g1
 guest_dhcp g1 udhcpc

@@ -5,6 +5,7 @@
 #   inet --- gw --- host --+-- virbr10 --- g1
 #                          +-- enp6s0 --- switch --- g2
 . "$(dirname "$0")/lib.sh"
+. "$LAB_DIR/doctor.sh"
 with_network_manager
 topology_iface
 LAB_MODE=bridge LAB_SEGMENT=virbr10
@@ -56,6 +57,14 @@ port=$(guest_port g1)
 check "the bridge is unmanaged" wait_until 5 is_unmanaged virbr10
 check "the port is unmanaged" wait_until 5 is_unmanaged "$port"
 guest_dhcp g1 udhcpc
+silent
+nmcli device set virbr10 managed yes
+wait_until 5 is_managed virbr10
+look 1
+named "NetworkManager manages the bridge after all" network_manager "virbr10.*nmcli device set virbr10 managed no"
+nmcli device set virbr10 managed no # the cure
+check "the cure helps" wait_until 5 is_unmanaged virbr10
+silent
 stop_network_manager
 start_network_manager
 check "the bridge is unmanaged after a restart" wait_until 5 is_unmanaged virbr10

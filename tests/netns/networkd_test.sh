@@ -5,6 +5,7 @@
 #   inet --- gw --- host --+-- virbr10 --- g1          catch-all: "Name=v* en*" with DHCP
 #                          +-- enp6s0 --- switch --- g2
 . "$(dirname "$0")/lib.sh"
+. "$LAB_DIR/doctor.sh"
 with_networkd
 topology_iface
 printf '[Match]\nName=v* en*\n[Network]\nDHCP=ipv4\n' >/run/systemd/network/50-all.network
@@ -67,6 +68,16 @@ check "the bridge is unmanaged after a restart" wait_until 5 has_setup virbr10 u
 expect_service g1 "after a restart"
 check "the port is still on the bridge" on_bridge "$port"
 check "the routing rules of the dead man's switch are still there" sh -c 'ip rule | grep -q prohibit'
+step "doctor"
+silent
+mkdir "$LAB/told" && mv /run/systemd/network/*virbr10* "$LAB/told/" # somebody takes away what it was told
+networkctl reload
+wait_until 5 is_managed virbr10
+look 1
+named "systemd-networkd manages the bridge after all" networkd "virbr10.*Unmanaged=yes"
+mv "$LAB"/told/* /run/systemd/network/
+networkctl reload
+check "what was told helps" wait_until 5 has_setup virbr10 unmanaged
 said=$(wc -l <"$LAB/networkd.log")
 stop_vmrouter
 # It takes the kernel's word that a port left a bridge for the end of the link, so that its list says nothing.
