@@ -14,6 +14,7 @@ wires=0
 wired() { # GUEST TAP: a guest on a tap
     node_add "$1"
     LAB_NUMBER[$1]=$((0x80 + ++wires))
+    rm -f "$LAB/host-wire-$1.log" # of a guest of that name that is gone
     background host "wire-$1" python3 -I "$LAB/repo/tests/netns/tap.py" wire "$2" "/run/netns/$1" eth0
     WIRE=$LAB_BACKGROUND
     wait_until 10 grep -q wired "$LAB/host-wire-$1.log"
