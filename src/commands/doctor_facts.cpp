@@ -65,13 +65,25 @@ void take(Facts& facts, const Subject& subject) {
     if (subject.uplinks_named) facts.uplinks = subject.uplinks;
 }
 
+/// proc(5), /proc/PID/stat: the letter behind the name in brackets.
+bool is_stopped(pid_t pid) {
+    const auto text = read_file("/proc/" + std::to_string(pid) + "/stat", 4096);
+    const auto name_ends = text ? text->rfind(") ") : std::string::npos;
+    return name_ends != std::string::npos && name_ends + 2 < text->size() && (*text)[name_ends + 2] == 'T';
+}
+
 std::optional<Subject> ask(const std::string& socket, Facts& facts) {
+    facts.stopped = facts.running && is_stopped(facts.pid);
+    if (facts.stopped) {
+        facts.answers = false;
+        return std::nullopt;
+    }
     auto client = ControlClient::connect(socket);
     if (!client) {
         facts.answers = false;
         return std::nullopt;
     }
-    client->limit_wait(patience);
+    client->limit_wait(patience_with_instance);
     const auto answer = client->request({{"command", "enforced"}});
     facts.answers = answer.has_value();
     return answer ? proof::subject_from_json(*answer) : std::nullopt;

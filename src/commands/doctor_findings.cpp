@@ -29,9 +29,10 @@ std::string join(const std::vector<std::string>& texts, std::string_view between
 
 void about_instance(List& list, const Facts& f) {
     if (f.running && !f.answers)
-        add(list, Severity::Broken, "instance_silent", "vmrouter runs and does not answer: it is stopped, or hangs",
+        add(list, Severity::Broken, "instance_silent",
+            f.stopped ? "vmrouter is stopped by a signal" : "vmrouter runs and does not answer",
             f.segment + " (pid " + std::to_string(f.pid) + ")",
-            "kill -CONT " + std::to_string(f.pid) + ", or restart it");
+            f.stopped ? "kill -CONT " + std::to_string(f.pid) : "restart it; what it said last is in its log");
     if (f.running && f.rules_stand == false)
         add(list, Severity::Broken, "rules_missing",
             "our firewall tables are not there: nothing but the dead man's switch "

@@ -63,7 +63,8 @@ struct Facts {
     bool is_bridge = true;
     std::optional<Cidr> address;  ///< configured, or in use
     bool running = false;
-    bool answers = true;  ///< over its control socket
+    bool answers = true;   ///< over its control socket
+    bool stopped = false;  ///< by a signal: it will not answer
     int pid = 0;
     bool internet = true;
     bool dhcp = true;

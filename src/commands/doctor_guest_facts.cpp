@@ -84,7 +84,7 @@ GuestFacts gather_guest(const std::string& name, const Facts& facts, const Folde
     if (facts.running) {
         auto client = ControlClient::connect(folders.run + "/" + facts.segment + ".sock");
         if (client) {
-            client->limit_wait(patience);
+            client->limit_wait(patience_with_instance);
             if (const auto answer = client->request({{"command", "guest"}, {"guest", name}}))
                 take_answer(guest, *answer);
         }

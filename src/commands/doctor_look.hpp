@@ -11,8 +11,10 @@
 
 namespace vmrouter::diagnosis {
 
-/// How long an answer of the instance, or of a name server, may take.
+/// How long an answer of a name server may take.
 inline constexpr std::chrono::milliseconds patience{2500};
+/// ... and one of the instance, which reads a lot of the machine back while others keep that busy.
+inline constexpr std::chrono::milliseconds patience_with_instance{10'000};
 
 /// Who keeps us from our ports. Tried, not looked up: a socket that is held to another interface is in nobody's way.
 void look_at_ports(Facts& facts);

@@ -176,7 +176,7 @@ ip addr del 192.168.100.1/24 dev virbr10
 ip link set virbr10 down
 nft delete table inet vmrouter_virbr10
 look 1
-named "an instance that hangs" instance_silent "pid $VMROUTER_PID"
+named "an instance that is stopped" instance_silent "stopped by a signal.*pid $VMROUTER_PID"
 named "forwarding off on the segment" forwarding 'net.ipv4.conf.virbr10.forwarding'
 named "forwarding off on the uplink" forwarding 'net.ipv4.conf.eth0.forwarding'
 named "our address is gone" address_missing "virbr10 192.168.100.1/24"

@@ -39,7 +39,9 @@ topology() {
     lab_dns
     # Conntrack's sysctls appear with its first use; here it was used before anyone takes a snapshot.
     nft 'table ip lab_warm { chain c { type nat hook postrouting priority srcnat; masquerade; }; }; delete table ip lab_warm'
-    for node in 192.168.1.1 192.168.1.50 203.0.113.50 198.51.100.10; do # and the neighbours are known
+    # And the neighbours are known, for longer than a slow test takes.
+    sysctl -qw net.ipv4.neigh.eth0.gc_stale_time=86400 net.ipv4.neigh.eth1.gc_stale_time=86400
+    for node in 192.168.1.1 192.168.1.50 203.0.113.50 198.51.100.10; do
         wait_until 10 ping -c1 -W1 "$node"
     done
 }

@@ -101,6 +101,7 @@ TEST_CASE("Nothing is said about a machine and a guest that are well") {
 
 TEST_CASE("Each obstacle has its name") {
     CHECK(after([](Facts& f) { f.answers = false; }) == "instance_silent");
+    CHECK(after([](Facts& f) { f.answers = false, f.stopped = true; }) == "instance_silent");
     CHECK(after([](Facts& f) { f.rules_stand = false; }) == "rules_missing");
     CHECK(after([](Facts& f) { f.leftovers = {{"virbr9", "/run/vmrouter/virbr9.changes"}}; }) == "leftover");
     CHECK(after([](Facts& f) { f.missing_features = {"bridges: not supported"}; }) == "kernel");
