@@ -56,7 +56,7 @@ check "and of one from before, whose data is missing" grep -q '^old 52:54:00:00:
 
 step "a reservation made while we run counts at the next renewal"
 echo "52:54:00:00:00:02,192.168.100.200,renamed" >"$state/hostsfile"
-wait_until 2 log_has '1 reservation$' || fail "the hosts file is noticed"
+wait_until 5 log_has '1 reservation$' || fail "the hosts file is noticed"
 guest_renew g2
 has() { [ "$(guest_address "$1")" = "$2" ]; }
 check "g2 moves to its reserved address" wait_until 10 has g2 192.168.100.200

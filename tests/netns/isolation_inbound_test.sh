@@ -189,7 +189,7 @@ expect_blocked host udp web 255.255.255.255 5353 --device virbr10
 expect_blocked host udp web 224.0.0.251 5353 --device virbr10
 heard() { # KIND: frames of the host that web hears while it says all that it can
     in_node web timeout 3 tcpdump -l -n -i eth0 "$1" >"$LAB/heard.log" 2>&1 &
-    wait_until 2 grep -q listening "$LAB/heard.log"
+    wait_until 5 grep -q listening "$LAB/heard.log"
     sysctl -qw net.ipv6.conf.virbr10.disable_ipv6=0 2>/dev/null || true # (put back at once)
     ip addr add 224.9.9.9 dev virbr10 autojoin 2>/dev/null || true
     ip link set virbr10 type bridge mcast_querier 1 mcast_snooping 1 2>/dev/null || true

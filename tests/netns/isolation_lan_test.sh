@@ -106,11 +106,11 @@ lan_has() { nft list set inet vmrouter_virbr10 vm_lan | grep -q "$1"; }
 handle=$(table_handle)
 ip route add 198.51.102.0/24 via 192.168.1.7 # somewhere else than the gateway: not the internet
 ip neigh replace 192.168.1.7 lladdr "$(in_node gw cat /sys/class/net/br0/address)" dev eth0
-check "the set of networks has it" wait_until 1 lan_has 198.51.102.0/24
+check "the set of networks has it" wait_until 5 lan_has 198.51.102.0/24
 expect_equal "the table was not loaded anew" "$handle" "$(table_handle)"
 expect_refused g1 tcp gw 198.51.102.9 80
 flow_gone() { ! conntrack -L -d 198.51.102.9 2>/dev/null | grep -q ESTABLISHED; }
-check "the connection that was open into it is gone" wait_until 1 flow_gone
+check "the connection that was open into it is gone" wait_until 5 flow_gone
 check "and the guest knows" wait_until 5 grep -q cut "$LAB/g1-open.log"
 ip route del 198.51.102.0/24 via 192.168.1.7
 lan_has_not() { # a listing that failed, because the set was just changing, says nothing
@@ -124,8 +124,8 @@ step "a LAN that overlaps the segment appears: isolation is kept, and it is said
 join host eth3 late eth1
 in_node late sh -e -c 'ip addr add 192.168.100.200/24 dev eth1; ip addr add 192.168.99.9/32 dev lo'
 ip addr add 192.168.96.2/21 dev eth3
-check "it is said loudly" wait_until 2 log_has 'OVERLAP.*192\.168\.96\.0/21.*192\.168\.100\.1/24'
-check "the set has it" wait_until 1 lan_has 192.168.96.0/21
+check "it is said loudly" wait_until 5 log_has 'OVERLAP.*192\.168\.96\.0/21.*192\.168\.100\.1/24'
+check "the set has it" wait_until 5 lan_has 192.168.96.0/21
 expect_refused g1 tcp late 192.168.99.9 22
 expect_refused g1 tcp lan 192.168.1.50 22
 expect_reach g1 tcp inet 198.51.100.10 80

@@ -128,7 +128,7 @@ ip route add 128.0.0.0/1 dev wg0
 in_node inet sysctl -qw net.ipv4.conf.all.proxy_arp=1 net.ipv4.conf.tun0.proxy_arp=1
 in_node inet ip route add 192.168.1.2/32 dev tun0
 uplink_is() { nft list set inet vmrouter_virbr10 vm_uplinks | grep -q "$1"; }
-check "the tunnel becomes the uplink" wait_until 2 uplink_is wg0
+check "the tunnel becomes the uplink" wait_until 5 uplink_is wg0
 expect_reach g2 tcp inet 198.51.100.10 80
 expect_equal "through the tunnel" 10.99.0.2 "$(source_seen inet)"
 expect_refused g2 tcp lan 192.168.1.50 22

@@ -73,7 +73,7 @@ for filter in 0 1 2; do
     check "what began in the gap is cut" wait_until 5 grep -q cut "$LAB/gap$filter.log"
     check "in the other direction too" wait_until 5 grep -q cut "$LAB/gap-host$filter.log"
     wait $gap $gap_host || true
-    [ $filter != 0 ] || check "the switch is put back" wait_until 1 switch_is_back
+    [ $filter != 0 ] || check "the switch is put back" wait_until 5 switch_is_back
     expect_refused g1 tcp lan 192.168.1.50 22
     expect_refused g1 tcp host 192.168.1.2 22
 done

@@ -39,6 +39,7 @@ user expect_reach host tcp lan 2001:db8:55::9 22
 ip -6 route del 2001:db8:55::/64
 background host stub python3 -I "$LAB/repo/tests/netns/probe.py" serve tcp/53
 stub=$LAB_BACKGROUND
+wait_until 10 grep -q serving "$LAB/host-stub.log"
 user expect_reach host tcp host 127.0.0.1 53
 
 walls() {
@@ -67,7 +68,7 @@ walls() {
     step "$1: IPv6 networks that come"
     ip -6 route add 2001:db8:55::/64 via 2001:db8:1::50
     user expect_refused host tcp lan 2001:db8:55::9 22
-    check "the set has it" wait_until 1 lan6_has 2001:db8:55::/64
+    check "the set has it" wait_until 5 lan6_has 2001:db8:55::/64
     ip -6 route del 2001:db8:55::/64
     step "$1: other users are untouched"
     expect_reach host tcp lan 192.168.1.50 22

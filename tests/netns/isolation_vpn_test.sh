@@ -31,7 +31,7 @@ shape() { # NAME ROUTE-COMMAND... on standard input, undone by the same with `de
         # shellcheck disable=SC2086
         ip ${line/ADD/add}
     done
-    check "the tunnel becomes the uplink" wait_until 2 uplink_is vpn0
+    check "the tunnel becomes the uplink" wait_until 5 uplink_is vpn0
     expect_reach g1 tcp inet 198.51.100.10 80
     expect_equal "through the tunnel" 10.99.0.2 "$(source_seen inet)"
     expect_reach g1 udp inet 198.51.100.10 123
@@ -43,7 +43,7 @@ shape() { # NAME ROUTE-COMMAND... on standard input, undone by the same with `de
         # shellcheck disable=SC2086
         ip ${line/ADD/del}
     done
-    check "and afterwards no longer" wait_until 2 uplink_is eth0
+    check "and afterwards no longer" wait_until 5 uplink_is eth0
 }
 shape "0.0.0.0/1 and 128.0.0.0/1" <<'ROUTES'
 route ADD 0.0.0.0/1 dev vpn0
@@ -86,7 +86,7 @@ left_by() { lab_seen host out | grep -q "^out $1 "; }
 configure ''
 start_vmrouter --config "$LAB/vm.toml"
 ask @192.168.100.1
-check "the control: without it a question leaves by eth0" wait_until 1 left_by eth0
+check "the control: without it a question leaves by eth0" wait_until 5 left_by eth0
 stop_vmrouter
 configure 'uplink = ["vpn0"]'
 ip route add 0.0.0.0/1 dev vpn0
@@ -95,7 +95,7 @@ start_vmrouter --config "$LAB/vm.toml"
 expect_reach g1 tcp inet 198.51.100.10 80
 expect_equal "through the tunnel" 10.99.0.2 "$(source_seen inet)"
 ask @192.168.100.1
-check "so does a question" wait_until 1 left_by vpn0
+check "so does a question" wait_until 5 left_by vpn0
 background g1 open python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80
 wait_until 5 grep -q heard "$LAB/g1-open.log"
 nothing_leaves() {

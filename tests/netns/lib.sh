@@ -91,7 +91,7 @@
 #   expect_equal TEXT WANTED FOUND      expect_match TEXT REGEX FOUND
 #   wait_until SECONDS COMMAND...       polls (status 1 when time is up)
 #   skip REASON                         ends the test as skipped (77); run as root that needs a line in tests/netns/may_skip
-#   The test fails when an expectation failed, a command failed, or time is up (LAB_LIMIT seconds, default 300);
+#   The test fails when an expectation failed, a command failed, or time is up (LAB_LIMIT seconds, default 500);
 #   then the log of vmrouter and the state of the machine are printed.
 
 set -eEuo pipefail
@@ -99,7 +99,7 @@ LAB_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 LAB_REPO=${LAB_DIR%/tests/netns}
 VMROUTER=${VMROUTER:-$LAB_REPO/build/dev/src/vmrouter}
 [ "${VMROUTER#/}" = "$VMROUTER" ] || [ ! -x "$VMROUTER" ] || VMROUTER=$(realpath "$VMROUTER")
-: "${LAB_STAGE:=outside}" "${LAB_LIMIT:=300}"
+: "${LAB_STAGE:=outside}" "${LAB_LIMIT:=500}"
 
 # --- entering ----------------------------------------------------------------------------------------------------------
 

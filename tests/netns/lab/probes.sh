@@ -24,13 +24,13 @@ lab_probe() { # FROM PROTO TARGET ADDRESS [PORT] [options]: sends, and sets LAB_
 }
 expect_arrive() {
     lab_probe "$@"
-    if wait_until 1 lab_seen "$3" "$(lab_arrival "$3")"; then ok "arrives: $LAB_WHAT"; else
+    if wait_until 5 lab_seen "$3" "$(lab_arrival "$3")"; then ok "arrives: $LAB_WHAT"; else
         fail "arrives: $LAB_WHAT ($LAB_ANSWER)"
     fi
 }
 expect_reach() {
     lab_probe "$@"
-    if ! wait_until 1 lab_seen "$3" "$(lab_arrival "$3")"; then
+    if ! wait_until 5 lab_seen "$3" "$(lab_arrival "$3")"; then
         fail "reaches: $LAB_WHAT: never seen there ($LAB_ANSWER)"
     elif [ "${2#ip:}" = "$2" ] && [ "${LAB_ANSWER#answer}" = "$LAB_ANSWER" ]; then
         fail "reaches: $LAB_WHAT: arrived, but no answer came back ($LAB_ANSWER)"
@@ -73,7 +73,7 @@ send_frame() {
 expect_seen() { # NODE [HOW] TEXT
     local how
     [ $# = 3 ] && how=$2 || how=$(lab_arrival "$1")
-    if wait_until 1 lab_seen "$1" "$how"; then ok "${!#}"; else fail "${!#}: not seen by $1 ($how)"; fi
+    if wait_until 5 lab_seen "$1" "$how"; then ok "${!#}"; else fail "${!#}: not seen by $1 ($how)"; fi
 }
 expect_unseen() {
     local how

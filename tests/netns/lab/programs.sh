@@ -84,7 +84,7 @@ lab_stop() { # PID
 
 # What a guest is there for, and what it must not have although another firewall was opened for it.
 expect_service() { # GUEST WHEN
-    expect_equal "$2: names" 198.51.100.10 "$(in_node "$1" dig +short +time=2 +tries=2 @192.168.100.1 www.example.net 2>&1)"
+    expect_equal "$2: names" 198.51.100.10 "$(in_node "$1" dig +short +time=5 +tries=3 @192.168.100.1 www.example.net 2>&1)"
     expect_reach "$1" tcp inet 198.51.100.10 80
 }
 expect_isolation() { # GUEST
