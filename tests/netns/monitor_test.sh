@@ -99,4 +99,6 @@ for pid in ${LAB_BUSY[host]}; do
 done
 wait_until 5 eval "[ \$(conntrack_listeners) = $quiet ]" || true
 expect_equal "connection tracking is not listened to any more" "$quiet" "$(conntrack_listeners)"
+expect_equal "each event has the shape that ARCHITECTURE.md gives" "" \
+    "$(python3 -I "$LAB/repo/tests/netns/shapes.py" "$LAB_REPO/ARCHITECTURE.md" events < <(grep '^{' "$LAB/host-json.log") 2>&1 || true)"
 stop_vmrouter TERM

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Compares a JSON document (stdin) with its shape in ARCHITECTURE.md, "The control socket": shapes.py ARCHITECTURE.md NAME.
+`events` is for what `monitor --json` prints: each line with its kind's row of the table.
 
 Prints what is undocumented and what is documented and not there; status 1 then. An empty list says nothing about its items."""
 import json
@@ -7,11 +8,14 @@ import re
 import sys
 
 
+def section(path):
+    return open(path, encoding="utf-8").read().split("\n## The control socket\n")[1].split("\n## ")[0].splitlines()
+
+
 def shapes(path):
     """name -> tokens; a shape goes on in lines that are indented further."""
-    section = open(path, encoding="utf-8").read().split("\n## The control socket\n")[1].split("\n## ")[0]
     found, name = {}, None
-    for line in section.splitlines():
+    for line in section(path):
         if match := re.match(r"    (\w+) +([\[{].*)", line):
             name = match[1]
             found[name] = match[2]
@@ -61,6 +65,27 @@ def compare(shape, value, place):
                 yield f"{place}.{key} is no plain value"
 
 
+def compare_events(path, lines):
+    """Every kind has `time` and `event`; those about a guest its name, address and mac."""
+    kinds = {}
+    for line in section(path):
+        if match := re.match(r"\| `(\w+)` \| (.*) \|$", line):
+            kinds[match[1]] = {word for part in re.findall(r"`([^`]+)`", match[2]) for word in part.split()}
+    for line in lines:
+        event = json.loads(line)
+        kind = event.get("event")
+        if kind not in kinds:
+            yield f"the event {kind} is not documented"
+            continue
+        about_guest = {"guest", "address", "mac"} if "guest" in event else set()
+        for key in event.keys() ^ (kinds[kind] | {"time", "event"} | about_guest):
+            yield f"{kind}.{key} is {'not documented' if key in event else 'documented and not there'}"
+
+
+if sys.argv[2] == "events":
+    found = sorted(set(compare_events(sys.argv[1], sys.stdin)))
+    print("\n".join(found))
+    sys.exit(1 if found else 0)
 tokens = shapes(sys.argv[1])[sys.argv[2]]
 differences = sorted(set(compare(parse(tokens), json.load(sys.stdin), sys.argv[2])))
 print("\n".join(differences))
