@@ -146,7 +146,8 @@ Result<void> LocalPrivileged::take_back_taps(const State& state) {
 /// process has them open (QEMU would lose its network for good); those taps.
 std::vector<std::string> LocalPrivileged::remember_ports() {
     if (!plan_.segment || !plan_.segment->is_bridge) return {};
-    auto state = load_state(plan_.state_folder).has_value() ? *load_state(plan_.state_folder) : State{};
+    const auto before = load_state(plan_.state_folder).has_value() ? *load_state(plan_.state_folder) : State{};
+    auto state = before;
     state.ports.clear();
     state.taps.clear();
     state.boot = boot_id();
@@ -162,9 +163,12 @@ std::vector<std::string> LocalPrivileged::remember_ports() {
             kept.push_back(one.name);
         }
     }
-    if (auto saved = save_state(plan_.state_folder, state); !saved) {
-        host_logger.warn("STATE {}", to_string(saved.error()));
-        return {};
+    if (state.ports.empty() && state.taps.empty()) state.boot = before.boot;
+    if (state != before) {
+        if (auto saved = save_state(plan_.state_folder, state); !saved) {
+            host_logger.warn("STATE {}", to_string(saved.error()));
+            return {};
+        }
     }
     for (const auto& name : kept)
         host_logger.info("KEEP {}: a process has it open; the next start takes it back, `vmrouter down` removes it",

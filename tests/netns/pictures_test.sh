@@ -16,7 +16,7 @@ is_offered() { vmrouter --help | grep "^  $1 " >/dev/null; }
 # count: how many refusals come before the limit depends on the machine.
 words() {
     awk -F '  +' -v fields="${fields:-99}" '{ for (i = 1; i <= NF && i <= fields; i++) printf "%s ", $i; print "" }' |
-        sed -E 's/[0-9a-f]{2}(:[0-9a-f]{2}){5}/MAC/g; s/([0-9]+[dhms] ?)+/T /g; s/[0-9]+(\.[0-9]+)*/N/g; s/N [kKMG]?i?B/SIZE/g
+        sed -E 's/[0-9a-f]{2}(:[0-9a-f]{2}){5}/MAC/g; s/([0-9]+[dhms] ?)+/T /g; s/[0-9]+(\.[0-9]+)*/N/g; s/N [kKMG]?i?B/SIZE/g; s/ now\b/ T ago/g
             s/ +/ /g; s/^ //; s/ $//; /^$/d'
 }
 draw() { python3 -I "$LAB_REPO/tests/picture.py" "$@"; }
