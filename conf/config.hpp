@@ -307,4 +307,8 @@ std::string segment_name(const Config& config);
 /// What the running instance is called: the segment's name, or "usermode" without a segment.
 std::string instance_name(const Config& config);
 
+/// A closed segment whose guests' questions are answered here or not at all: questions about any name would be a way
+/// out. Who names servers in the configuration wants them asked.
+bool names_stay_inside(const Config& config);
+
 }  // namespace vmrouter::conf

@@ -67,7 +67,10 @@ constexpr Key<Config> network_keys[] = {
 
 constexpr Key<Config> firewall_keys[] = {
     {{"internet", "internet", "true|false", "true",
-      "Let guests reach the internet; false: no forwarding, a closed segment", Shape::Boolean},
+      "Let guests reach the internet; false: no forwarding, a closed segment, DNS included (dns.upstreams = \"auto\" "
+      "asks "
+      "nobody then)",
+      Shape::Boolean},
      set<&Config::firewall, &Firewall::internet, boolean>},
     {{"uplink", "uplink", "INTERFACE,...|auto", "\"auto\"",
       "The only interfaces that lead to the internet; auto follows the route", Shape::Strings},

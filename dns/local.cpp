@@ -399,7 +399,8 @@ Local::Step Local::refuse(const Asked& asked) const {
     if (sources_.list != nullptr)
         if (const auto at = sources_.list->find(asked.suffixes))
             return asked.negative(Verdict::Blocked, Rcode::NxDomain, *at, refusal_ttl, Ede::Blocked);
-    if (!config_.allow.empty() && !asked.is_allowed)
+    const bool kept_in = config_.closed && !asked.is_routed();
+    if (kept_in || (!config_.allow.empty() && !asked.is_allowed))
         return asked.error(Verdict::NotAllowed, Rcode::Refused, Ede::Prohibited);
     if (asked.type() != Type::Any) return std::nullopt;
     Reply reply = asked.reply();

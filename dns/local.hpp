@@ -55,6 +55,7 @@ struct LocalConfig {
     std::vector<Route> routes;
     std::vector<DomainPattern> block;  ///< `block_domains` without the files
     std::vector<DomainPattern> allow;  ///< `allow_domains`; empty: everything
+    bool closed = false;               ///< a closed segment: nothing is asked elsewhere but what has a route
 };
 
 /// Why a query was answered here (or not), for the log and the counters.

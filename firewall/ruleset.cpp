@@ -122,6 +122,11 @@ void add_arrival(Script& script, const Words& w) {
         "just before routing: the mark disarms the dead man's switch, for answers and errors from outside too",
         {w.from + " " + w.set_mark(), "iifname @vm_outside " + w.set_mark(),
          "ct status dnat ip daddr . meta l4proto . th dport @vm_published " + w.set_mark()});
+    if (!w.segment.internet)
+        script.base_chain("vm_shut", "filter hook prerouting priority dstnat + 20",
+                          "nothing is forwarded: routing would lose what goes beyond the segment without a word",
+                          {w.from + " ip daddr != { " + w.net +
+                           ", 224.0.0.0/4, 255.255.255.255 } fib daddr type != local goto vm_from_guest"});
     script.base_chain("vm_leaving", "filter hook postrouting priority mangle",
                       "what goes to guests, counted for each of them as what comes from them is",
                       {w.to + " ip daddr " + w.net + " update @vm_received { ip daddr counter }"});
@@ -131,7 +136,7 @@ void add_translation(Script& script, const Policy& policy, const Words& w) {
     std::vector<std::string> arriving;
     if (w.segment.dns && w.segment.redirect_dns) {
         for (const auto& allowed : policy.allow) {  // a DNS server that was allowed by its port is meant
-            if (allowed.ports && allowed.ports->first <= 53 && allowed.ports->last >= 53)
+            if (w.segment.internet && allowed.ports && allowed.ports->first <= 53 && allowed.ports->last >= 53)
                 arriving.push_back(w.from + " " + match(allowed) + " th dport 53 accept");
         }
         arriving.push_back(w.from + " ip daddr != { " + w.net +

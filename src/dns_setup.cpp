@@ -78,6 +78,7 @@ dns::LocalConfig local_config(const conf::Config& config, const Cidr& segment, c
     for (const auto& name : host_names) add_name(out.hidden_names, name);
     out.block = to_dns(config.dns.block_domains);
     out.allow = to_dns(config.firewall.allow_domains);
+    out.closed = conf::names_stay_inside(config);
     return out;
 }
 

@@ -21,6 +21,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr Ipv4 well_known{1, 1, 1, 1};
+constexpr int refused = 5;  // RFC 1035 section 4.1.1
 
 bool is_private(const Subject& subject, Ipv4 address) {
     std::vector<Cidr> networks = firewall::private_ranges();
@@ -108,6 +109,15 @@ void Session::resolve_target(std::vector<Row>& rows) {
     }
     const auto answer = ask_dns(name);
     Row row{"DNS", escape(name), "an address", "no answer", Verdict::Surprise};
+    if (subject_.names_kept_in) {
+        row.expected = "refused: nobody outside is asked";
+        const auto own = ask_own_resolver(name, options_.wait);
+        situation_.target = own && !own->addresses.empty() ? own->addresses.front() : well_known;
+        if (answer) row.happened = answer->rcode == refused ? "refused" : "code " + std::to_string(answer->rcode);
+        if (answer && answer->rcode == refused) row.verdict = Verdict::Ok;
+        rows.push_back(row);
+        return;
+    }
     if (answer && !answer->addresses.empty()) {
         situation_.target = answer->addresses.front();
         situation_.target_allowed = true;
@@ -133,9 +143,11 @@ void Session::resolve_target(std::vector<Row>& rows) {
 void Session::try_rebinding(std::vector<Row>& rows) {
     Row row{
         "DNS", escape(options_.rebind) + " (points into a private network)", "no such address", {}, Verdict::NotTried};
-    if (!subject_.dns || !subject_.rebind_protection || subject_.names_limited || options_.rebind.empty()) {
+    const bool limited = subject_.names_limited || subject_.names_kept_in;
+    if (!subject_.dns || !subject_.rebind_protection || limited || options_.rebind.empty()) {
         row.happened = !subject_.dns             ? "not tried: dns.enabled is false"
                        : subject_.names_limited  ? "not tried: firewall.allow_domains lets no other name resolve"
+                       : subject_.names_kept_in  ? "not tried: firewall.internet = false lets no other name resolve"
                        : options_.rebind.empty() ? "not tried: no name was given"
                                                  : "not tried: dns.rebind_protection is false";
         rows.push_back(row);

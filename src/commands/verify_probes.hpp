@@ -34,6 +34,7 @@ struct Subject {
     std::string domain;
     std::string allowed_name;  ///< one of firewall.allow_domains; empty: every name
     bool names_limited = false;
+    bool names_kept_in = false;           ///< a closed segment: nothing is asked outside
     std::vector<std::string> open_ports;  ///< "tcp/8080"
     std::vector<std::string> uplinks;
     std::vector<Ipv4> gateways;

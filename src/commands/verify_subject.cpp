@@ -65,6 +65,7 @@ Subject subject_of(const Plan& plan, const conf::Config& config) {
     out.source_guard = config.firewall.source_guard != conf::Firewall::SourceGuard::Off;
     out.domain = config.dns.domain;
     out.names_limited = !config.firewall.allow_domains.empty();
+    out.names_kept_in = conf::names_stay_inside(config);
     for (const auto& name : config.firewall.allow_domains)
         if (!name.wildcard && out.allowed_name.empty()) out.allowed_name = name.name;
     for (const auto& port : config.firewall.open_host_ports)
@@ -104,6 +105,7 @@ json to_json(const Subject& subject) {
             {"domain", subject.domain},
             {"allowed_name", subject.allowed_name},
             {"names_limited", subject.names_limited},
+            {"names_kept_in", subject.names_kept_in},
             {"open_ports", subject.open_ports},
             {"uplinks", subject.uplinks},
             {"gateways", gateways},
@@ -140,6 +142,7 @@ std::optional<Subject> subject_from_json(const json& document) {
         out.domain = document.at("domain");
         out.allowed_name = document.at("allowed_name");
         out.names_limited = document.at("names_limited");
+        out.names_kept_in = document.at("names_kept_in");
         out.open_ports = document.at("open_ports");
         out.uplinks = document.at("uplinks");
         for (const auto& text : document.at("gateways"))

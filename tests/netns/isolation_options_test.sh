@@ -43,6 +43,7 @@ for target in "lan 192.168.1.50 22" "lan 192.168.1.50 445" "office 203.0.113.50 
     expect_reach g1 tcp $target
 done
 expect_reach g1 udp inet 198.51.100.10 123
+expect_reach g1 icmp inet 198.51.100.10
 unheard expect_seen
 through_us
 expect_reach g1 tcp g2 192.168.100.12 22
@@ -91,17 +92,59 @@ expect_refused g1 tcp host 192.168.1.2 22
 expect_refused g1 tcp host 10.77.0.1 22
 expect_refused g1 tcp gw 169.254.169.254 80
 
-step "internet = false: nothing beyond the segment"
-# Without an answer: what is not forwarded at all meets no rule that could refuse it.
+step "internet = false: nothing beyond the segment, and the guest is told"
+in_node g2 dig +short +time=2 +tries=2 @198.51.100.53 www.example.net >"$LAB/dig"
+expect_equal "names resolve before" 198.51.100.10 "$(cat "$LAB/dig")"
 background g1 closed python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80
 wait_until 5 grep -q heard "$LAB/g1-closed.log"
-reconfigure 'internet = false'
-expect_blocked g1 tcp inet 198.51.100.10 80
-expect_blocked g1 udp inet 198.51.100.10 123
-expect_blocked g1 tcp lan 192.168.1.50 22
-expect_reach g1 tcp g2 192.168.100.12 22
-expect_reach g1 icmp host 192.168.100.1
+reconfigure 'internet = false
+allow = ["192.168.1.50:tcp/22", "198.51.100.53:udp/53"]' # which opens nothing here
+everything_is_refused() {
+    expect_refused g1 tcp inet 198.51.100.10 80
+    expect_refused g1 udp inet 198.51.100.10 123
+    expect_refused g1 icmp inet 198.51.100.10
+    expect_refused g1 tcp lan 192.168.1.50 22
+    expect_refused g1 tcp office 203.0.113.50 22
+    expect_refused g1 tcp gw 169.254.169.254 80
+    expect_refused g1 tcp host 192.168.1.2 22
+    expect_reach g1 tcp g2 192.168.100.12 22
+    expect_reach g1 icmp host 192.168.100.1
+}
+everything_is_refused
 check "an open connection is cut" wait_until 5 grep -q cut "$LAB/g1-closed.log"
+check "it is logged" wait_until 5 log_has 'BLOCK closed tcp 198.51.100.10:80 from 192.168.100.11'
+# shellcheck disable=SC2016
+expect_equal "and counted for the guest" 1 "$(python3 -I "$LAB/repo/tests/netns/status.py" "$VMROUTER" virbr10 \
+    'sum(one["count"] for one in status["blocked"] if (one["reason"], one["peer"], one["port"]) == ("closed", "192.168.1.50", 22))')"
+reconfigure 'internet = false
+source_guard = "off"'
+send_frame g1 eth0 dst="$(cat /sys/class/net/virbr10/address)" ip.src=192.168.1.50 ip.dst=198.51.100.10 dport=123
+expect_unseen inet "a forged source goes nowhere"
+expect_unseen lan "and whoever is forged hears nothing of it"
+if [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ]; then
+    step "... with bridged frames in our chains, and with forwarding that another program switched on"
+    nf=$(sysctl -n net.bridge.bridge-nf-call-iptables)
+    sysctl -qw net.bridge.bridge-nf-call-iptables=1 net.ipv4.ip_forward=1
+    everything_is_refused
+    sysctl -qw net.bridge.bridge-nf-call-iptables="$nf" net.ipv4.ip_forward=0
+fi
+step "... and names are no way out, whichever server is asked"
+ask() { # SERVER: a name with a token in it, which is seen where the question goes
+    lab_token
+    LAB_TOKENS=$TOKEN
+    in_node g1 dig +time=2 +tries=2 "@$1" "$TOKEN.example.net" >"$LAB/dig" 2>&1 || true
+}
+for server in 192.168.100.1 198.51.100.10 198.51.100.53; do
+    ask "$server"
+    expect_match "$server: refused by ours" REFUSED "$(cat "$LAB/dig")"
+    expect_unseen inet "$server: not asked for"
+done
+expect_equal "our own name is answered" 192.168.100.1 "$(in_node g1 dig +short +time=2 +tries=2 @198.51.100.10 vmrouter.vm.internal)"
+reconfigure 'internet = false
+[dns]
+upstreams = ["198.51.100.53"]' # said in so many words
+ask 192.168.100.1
+expect_seen inet "servers that the configuration names are asked"
 
 step "open_host_ports: what it names, on our address"
 reconfigure 'open_host_ports = ["tcp/8080", "udp/123"]'

@@ -92,6 +92,8 @@ expect_equal "the opened port is reached" ok "$(ask result "this machine" "opene
 stop_vmrouter TERM
 start_vmrouter --bridge virbr10 --internet false
 prove 0
+expect_match "names stay inside" "^refused$" "$(ask happened DNS "www.example.net")"
+expect_match "what would leave is refused" "refused, seen nowhere" "$(ask happened internet "UDP to")"
 expect_match "nothing leaves" "goes nowhere" "$(ask expected internet "TCP to")"
 stop_vmrouter TERM
 

@@ -410,6 +410,22 @@ TEST_CASE("With allow_domains nothing else resolves but what is ours") {
     CHECK(f.ask("secret-in-a-name", Type::Txt).rcode() == Rcode::NxDomain);
 }
 
+TEST_CASE("In a closed segment nothing is asked elsewhere but what has a route") {
+    Fixture f;
+    f.config.closed = true;
+    f.config.routes = {{name("corp.example"), 1}};
+    f.config.allow = {*DomainPattern::parse("*.debian.org"), *DomainPattern::parse("*.corp.example")};
+    CHECK(f.ask("www.example.org").rcode() == Rcode::Refused);
+    CHECK(f.ask("www.example.org").verdict == Verdict::NotAllowed);
+    CHECK(f.ask("www.debian.org").rcode() == Rcode::Refused);
+    CHECK(f.ask("secret.example.org", Type::Txt).rcode() == Rcode::Refused);
+    CHECK(f.ask("org", Type::Ds).rcode() == Rcode::Refused);
+    CHECK(f.ask("1.8.8.9.in-addr.arpa", Type::Ptr).rcode() == Rcode::Refused);
+    CHECK(f.ask("db.corp.example").verdict == Verdict::Forward);
+    CHECK(has(f.ask("pi"), {"192.168.100.7"}));
+    CHECK(f.ask("nobody.vm.internal").rcode() == Rcode::NxDomain);
+}
+
 TEST_CASE("ANY gets a minimal answer and is never forwarded") {
     Fixture f;
     const Said said = f.ask("www.example.org", Type::Any);
