@@ -112,7 +112,7 @@ everything_is_refused() {
 }
 everything_is_refused
 check "an open connection is cut" wait_until 5 grep -q cut "$LAB/g1-closed.log"
-check "it is logged" wait_until 5 log_has 'BLOCK closed tcp 198.51.100.10:80 from 192.168.100.11'
+check "it is logged" wait_until 5 log_has 'BLOCK closed tcp 192.168.1.50:22 from 192.168.100.11'
 # shellcheck disable=SC2016
 expect_equal "and counted for the guest" 1 "$(python3 -I "$LAB/repo/tests/netns/status.py" "$VMROUTER" virbr10 \
     'sum(one["count"] for one in status["blocked"] if (one["reason"], one["peer"], one["port"]) == ("closed", "192.168.1.50", 22))')"
