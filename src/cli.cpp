@@ -20,12 +20,11 @@ CLI::App& command_of(CLI::App& app, std::string_view name) {
     return *command;
 }
 
-/// The parser for all that is offered; it writes into `draft`.
-std::unique_ptr<CLI::App> make_app(Draft& draft, Offer offer) {
+/// The parser for all commands; it writes into `draft`.
+std::unique_ptr<CLI::App> make_app(Draft& draft) {
     auto app = std::make_unique<CLI::App>("", "vmrouter");
     app->set_version_flag("--version", "vmrouter " VMROUTER_VERSION, "Print the version");
     for (const Row& row : rows()) {
-        if (!row.offered && offer == Offer::Ready) continue;
         const auto space = row.name.rfind(' ');
         if (!row.name.empty()) {
             CLI::App& parent = command_of(*app, space == std::string_view::npos ? "" : row.name.substr(0, space));
@@ -71,14 +70,20 @@ std::string complaint(const CLI::ParseError& error) {
     return escape(text, 1000);
 }
 
-Finished finish(const CLI::App& app, const CLI::ParseError& error, Offer offer) {
+Finished unexpected(const CLI::App& app, const std::string& word) {
+    return wrong_use("unexpected argument '" + escape(word) + "'" + suggestion(app, word));
+}
+
+Finished finish(const CLI::App& app, const CLI::ParseError& error) {
     if (dynamic_cast<const CLI::CallForHelp*>(&error)) {
+        // Help for what is no command: CLI11 would pass over it.
+        if (const auto extras = app.remaining(true); !extras.empty()) return unexpected(app, extras.front());
         std::string name;
         for (const CLI::App* at = &app; !at->get_subcommands().empty();) {
             at = at->get_subcommands().front();
             name += (name.empty() ? "" : " ") + at->get_name();
         }
-        const auto all = commands(offer);
+        const auto all = commands();
         const auto command = std::find_if(all.begin(), all.end(), [&name](const auto& c) { return c.name == name; });
         return {0, help(*command, all), ""};
     }
@@ -86,7 +91,7 @@ Finished finish(const CLI::App& app, const CLI::ParseError& error, Offer offer) 
     if (dynamic_cast<const CLI::ExtrasError*>(&error)) {
         const auto extras = app.remaining(true);
         const std::string word = extras.empty() ? "" : extras.front();
-        return wrong_use("unexpected argument '" + escape(word) + "'" + suggestion(app, word));
+        return unexpected(app, word);
     }
     return wrong_use(complaint(error));
 }
@@ -155,14 +160,14 @@ conf::Loaded load(const Source& source) {
     return conf::load_file(source.file, source.overrides);
 }
 
-std::variant<Command, Finished> parse(std::vector<std::string> arguments, Offer offer) {
+std::variant<Command, Finished> parse(std::vector<std::string> arguments) {
     Draft draft;
-    const auto app = make_app(draft, offer);
+    const auto app = make_app(draft);
     std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
     try {
         app->parse(arguments);
     } catch (const CLI::ParseError& error) {
-        return finish(*app, error, offer);
+        return finish(*app, error);
     }
     Command command = draft.chosen ? *draft.chosen : Command(draft.run);
     if (draft.chosen)
@@ -176,12 +181,11 @@ std::variant<Command, Finished> parse(std::vector<std::string> arguments, Offer 
     return command;
 }
 
-std::vector<CommandText> commands(Offer offer) {
+std::vector<CommandText> commands() {
     Draft draft;
-    const auto app = make_app(draft, offer);
+    const auto app = make_app(draft);
     std::vector<CommandText> list;
     for (const Row& row : rows()) {
-        if (!row.offered && offer == Offer::Ready) continue;
         list.push_back(text_of(command_of(*app, row.name), std::string(row.name)));
         list.back().examples.assign(row.examples.begin(), row.examples.end());
     }

@@ -1,8 +1,7 @@
 #pragma once
 
 // argv to values. One table of commands (cli_commands.cpp) and the table of configuration keys (conf/keys.hpp) make
-// everything that is offered: parsing, --help, and what completions and manual pages are generated from. A command is
-// offered only when its row says so.
+// everything else: parsing, --help, and what completions and manual pages are generated from.
 
 #include <chrono>
 #include <cstdint>
@@ -142,11 +141,8 @@ struct Finished {
     std::string err;
 };
 
-/// Which rows of the table of commands are offered; All is for tests of what is about to be.
-enum class Offer { Ready, All };
-
 /// `arguments` without the program's name.
-std::variant<Command, Finished> parse(std::vector<std::string> arguments, Offer offer = Offer::Ready);
+std::variant<Command, Finished> parse(std::vector<std::string> arguments);
 
 /// What is offered, for --help, manual pages, completions and tests.
 struct OptionText {
@@ -161,7 +157,7 @@ struct CommandText {
     std::vector<std::string> examples;
     std::vector<OptionText> options;
 };
-std::vector<CommandText> commands(Offer offer = Offer::Ready);
+std::vector<CommandText> commands();
 
 /// An argument that is known by its place.
 bool is_position(const OptionText& option);

@@ -42,7 +42,6 @@ struct Row {
     std::vector<std::string_view> examples;
     void (*add)(CLI::App&, Draft&);
     void (*choose)(Draft&);
-    bool offered;  ///< whether this version has it
 };
 
 /// The table, in the order of --help.

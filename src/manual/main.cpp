@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
     const auto text = read_file(from);
     if (!text) return fail(text.error(), from);
     const auto page = from.ends_with(".5.in") ? configuration_manual(*text, conf::sections())
-                                              : command_manual(*text, cli::commands(), cli::commands(cli::Offer::All));
+                                              : command_manual(*text, cli::commands());
     if (!page) return fail(page.error(), from);
     if (const auto written = replace_file(argv[2], *page); !written) return fail(written.error(), argv[2]);
     return 0;

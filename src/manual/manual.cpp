@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 
 #include "src/base/text.hpp"
@@ -100,8 +99,7 @@ std::string key_entry(const conf::KeyText& key) {
 }
 
 /// The lines of `text`; each that begins with '@' must be one of `wanted`, and each of those must be there once. It is
-/// replaced by what `expand` makes of its two words; nullopt leaves it out, with all that follows up to the next such
-/// line or section.
+/// replaced by what `expand` makes of its two words.
 template <class Expand>
 Result<std::string> fill(std::string_view text, std::set<std::string> wanted, Expand expand) {
     const auto wrong = [](std::size_t number, const std::string& what) {
@@ -109,20 +107,16 @@ Result<std::string> fill(std::string_view text, std::set<std::string> wanted, Ex
     };
     if (text.ends_with('\n')) text.remove_suffix(1);
     std::string out;
-    bool is_left_out = false;
     std::size_t number = 0;
     for (const auto line : split(text, '\n')) {
         ++number;
-        if (line.starts_with(".Sh")) is_left_out = false;
         if (!line.starts_with('@')) {
-            if (!is_left_out) out += std::string(line) + '\n';
+            out += std::string(line) + '\n';
             continue;
         }
         if (wanted.erase(std::string(line)) == 0) return wrong(number, "unknown or repeated: " + std::string(line));
         const auto space = std::min(line.find(' '), line.size());
-        const std::optional<std::string> made = expand(line.substr(0, space), trim(line.substr(space)));
-        is_left_out = !made;
-        if (made) out += *made;
+        out += expand(line.substr(0, space), trim(line.substr(space)));
     }
     if (!wanted.empty()) return wrong(number, "the page lacks " + *wanted.begin());
     return out;
@@ -130,22 +124,17 @@ Result<std::string> fill(std::string_view text, std::set<std::string> wanted, Ex
 
 }  // namespace
 
-Result<std::string> command_manual(std::string_view text, const std::vector<cli::CommandText>& offered,
-                                   const std::vector<cli::CommandText>& all) {
+Result<std::string> command_manual(std::string_view text, const std::vector<cli::CommandText>& commands) {
     std::set<std::string> wanted = {"@overrides", "@options -", "@examples -"};
-    for (const auto& command : all)
+    for (const auto& command : commands)
         for (const std::string verb : {"@command ", "@options ", "@examples "})
             if (!command.name.empty()) wanted.insert(verb + command.name);
     return fill(text, std::move(wanted), [&](std::string_view verb, std::string_view name) {
-        const auto* command = find(offered, name == "-" ? "" : name);
-        std::optional<std::string> made;
-        if (verb == "@overrides")
-            made = override_lists(*find(offered, ""));
-        else if (command != nullptr)
-            made = verb == "@command"   ? heading(*command)
-                   : verb == "@options" ? option_list(*command)
-                                        : example_list(*command);
-        return made;
+        if (verb == "@overrides") return override_lists(*find(commands, ""));
+        const auto& command = *find(commands, name == "-" ? "" : name);
+        return verb == "@command"   ? heading(command)
+               : verb == "@options" ? option_list(command)
+                                    : example_list(command);
     });
 }
 
@@ -164,7 +153,7 @@ Result<std::string> configuration_manual(std::string_view text, const std::vecto
         }
     }
     return fill(text, std::move(wanted), [&](std::string_view verb, std::string_view name) {
-        return std::optional(entries.at(verb == "@key" ? "key " + std::string(name) : std::string(name)));
+        return entries.at(verb == "@key" ? "key " + std::string(name) : std::string(name));
     });
 }
 

@@ -15,14 +15,12 @@
 namespace vmrouter {
 
 /// vmrouter(8) from its template:
-///   @command NAME   heading, synopsis and first sentence; with everything up to the next one it goes when this version
-///                   does not offer the command
+///   @command NAME   heading, synopsis and first sentence
 ///   @options NAME   its options, but for those that override the configuration
 ///   @examples NAME  its examples
 ///   @overrides      the options that override the configuration
 /// "-" stands for running without a command, which has options and examples only.
-Result<std::string> command_manual(std::string_view text, const std::vector<cli::CommandText>& offered,
-                                   const std::vector<cli::CommandText>& all);
+Result<std::string> command_manual(std::string_view text, const std::vector<cli::CommandText>& commands);
 
 /// vmrouter.toml(5) from its template:
 ///   @section NAME    a heading and its sentence

@@ -31,7 +31,7 @@ TEST_CASE("A word of a shell is what it was") {
 }
 
 TEST_CASE("Every command and option of the table is in the completions of every shell") {
-    const auto commands = cli::commands(cli::Offer::All);
+    const auto commands = cli::commands();
     for (const auto& script : {bash_completions(commands), zsh_completions(commands), fish_completions(commands)}) {
         for (const auto& command : commands) {
             CAPTURE(command.name);
@@ -49,7 +49,7 @@ TEST_CASE("Every command and option of the table is in the completions of every 
 }
 
 TEST_CASE("What is offered below a command takes its options too") {
-    const auto commands = cli::commands(cli::Offer::All);
+    const auto commands = cli::commands();
     for (const auto& command : commands) {
         if (command.name != "leases drop") continue;
         bool has_instance = false;

@@ -30,8 +30,8 @@ constexpr std::string_view small_page =
 }  // namespace
 
 TEST_CASE("The page of commands has every command, option and example of the table") {
-    const auto all = cli::commands(cli::Offer::All);
-    const auto page = command_manual(source("vmrouter.8.in"), all, all);
+    const auto all = cli::commands();
+    const auto page = command_manual(source("vmrouter.8.in"), all);
     if (!page) FAIL(to_string(page.error()));
     for (const auto& command : all) {
         CAPTURE(command.name);
@@ -70,33 +70,25 @@ TEST_CASE("The page of the configuration has every section, key and default of t
 
 TEST_CASE("What the tables have and the page lacks does not build, nor what the page has and the tables lack") {
     const std::vector<cli::CommandText> commands = {small_command(""), small_command("one")};
-    REQUIRE(command_manual(small_page, commands, commands));
+    REQUIRE(command_manual(small_page, commands));
 
     auto more = commands;
     more.push_back(small_command("two"));
-    const auto lacking = command_manual(small_page, commands, more);
+    const auto lacking = command_manual(small_page, more);
     REQUIRE_FALSE(lacking);
     CHECK(lacking.error().what == "the page lacks @command two");
 
-    const auto unknown = command_manual(std::string(small_page) + "@command three\n", commands, commands);
+    const auto unknown = command_manual(std::string(small_page) + "@command three\n", commands);
     REQUIRE_FALSE(unknown);
     CHECK(to_string(unknown.error()) == "line 12: unknown or repeated: @command three");
-    CHECK_FALSE(command_manual(std::string(small_page) + "@command one\n", commands, commands));
+    CHECK_FALSE(command_manual(std::string(small_page) + "@command one\n", commands));
     CHECK_FALSE(configuration_manual("@section network\n", conf::sections()));
     CHECK_FALSE(configuration_manual(source("vmrouter.toml.5.in") + "@key network.brigde\n", conf::sections()));
 }
 
-TEST_CASE("A command that is not offered is left out with its prose") {
-    const std::vector<cli::CommandText> all = {small_command(""), small_command("one")};
-    const auto page = command_manual(small_page, {all.front()}, all);
-    REQUIRE(page);
-    CHECK(page->find("one") == std::string::npos);
-    CHECK(page->find(".Sh FILES\nThe end.\n") != std::string::npos);
-}
-
 TEST_CASE("What overrides the configuration stands once, in lists of its own") {
     const std::vector<cli::CommandText> all = {small_command(""), small_command("one")};
-    const auto page = command_manual(small_page, all, all);
+    const auto page = command_manual(small_page, all);
     REQUIRE(page);
     CHECK(page->find("\\-lan") == page->rfind("\\-lan"));
     CHECK(page->find(".It Fl \"\\&j\" , Fl \"\\&\\-json\"\nPrint it as JSON.\n") != std::string::npos);
@@ -108,7 +100,7 @@ TEST_CASE("Nothing in a table is taken for a request or an escape of the page") 
     command.examples = {"'quoted\\n", "a-b"};
     command.options.front().form = "\"A\" \\B";
     const std::vector<cli::CommandText> all = {small_command(""), command};
-    const auto page = command_manual(small_page, all, all);
+    const auto page = command_manual(small_page, all);
     REQUIRE(page);
     CHECK(page->find("\n\\&.Sh \\efBX.\n") != std::string::npos);
     CHECK(page->find("\n\\&'quoted\\en\na\\-b\n") != std::string::npos);
