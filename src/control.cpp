@@ -19,6 +19,7 @@
 #include <exception>
 #include <nlohmann/json.hpp>
 
+#include "src/accept.hpp"
 #include "src/control_client.hpp"
 
 namespace vmrouter {
@@ -104,7 +105,7 @@ struct ControlServer::State {
 ControlServer::ControlServer(asio::io_context& io, FileDescriptor listener, ControlHandler handler)
     : state_(std::make_shared<State>(io, listener.release(), std::move(handler))) {
     state_->on_followers = &on_followers;
-    asio::co_spawn(io, accept(state_), rethrow);
+    asio::co_spawn(io, accept_all(state_, &take), rethrow);
 }
 
 ControlServer::~ControlServer() {
@@ -138,23 +139,13 @@ void ControlServer::publish(const json& event) {
     for (auto& client : lost) state_->close(*client);
 }
 
-asio::awaitable<void> ControlServer::accept(std::shared_ptr<State> state) {
-    asio::steady_timer pause(state->acceptor.get_executor());
-    while (!state->stopped) {
-        auto [failed, socket] = co_await state->acceptor.async_accept(as_result);
-        if (state->stopped) co_return;
-        if (failed) {  // no descriptors left
-            pause.expires_after(std::chrono::milliseconds{100});
-            co_await pause.async_wait(as_result);
-            continue;
-        }
-        const auto uid = peer_of(socket.native_handle());
-        if (!uid || !state->has_room(*uid)) continue;  // hangs up
-        auto client = std::make_shared<Client>(std::move(socket), *uid);
-        state->clients.push_back(client);
-        asio::co_spawn(state->acceptor.get_executor(), serve(state, client), rethrow);
-        asio::co_spawn(state->acceptor.get_executor(), write(state, client), rethrow);
-    }
+void ControlServer::take(const std::shared_ptr<State>& state, stream_protocol::socket socket) {
+    const auto uid = peer_of(socket.native_handle());
+    if (!uid || !state->has_room(*uid)) return;
+    auto client = std::make_shared<Client>(std::move(socket), *uid);
+    state->clients.push_back(client);
+    asio::co_spawn(state->acceptor.get_executor(), serve(state, client), rethrow);
+    asio::co_spawn(state->acceptor.get_executor(), write(state, client), rethrow);
 }
 
 asio::awaitable<json> ControlServer::State::answer(std::shared_ptr<State> state, json request,

@@ -54,7 +54,7 @@ public:
 private:
     struct Client;
     struct State;
-    static asio::awaitable<void> accept(std::shared_ptr<State> state);
+    static void take(const std::shared_ptr<State>& state, asio::local::stream_protocol::socket socket);
     static asio::awaitable<void> serve(std::shared_ptr<State> state, std::shared_ptr<Client> client);
     static asio::awaitable<void> write(std::shared_ptr<State> state, std::shared_ptr<Client> client);
 

@@ -11,6 +11,7 @@
 #include <exception>
 #include <list>
 
+#include "src/accept.hpp"
 #include "src/base/text.hpp"
 
 namespace vmrouter {
@@ -59,7 +60,7 @@ struct MetricsServer::State {
 MetricsServer::MetricsServer(asio::io_context& io, FileDescriptor listener, bool is_ipv6,
                              std::function<std::string()> body)
     : state_(std::make_shared<State>(io, is_ipv6 ? tcp::v6() : tcp::v4(), listener.release(), std::move(body))) {
-    asio::co_spawn(io, accept(state_), rethrow);
+    asio::co_spawn(io, accept_all(state_, &take), rethrow);
 }
 
 MetricsServer::~MetricsServer() {
@@ -69,21 +70,11 @@ MetricsServer::~MetricsServer() {
     for (auto& client : state_->clients) client->close(ignored);
 }
 
-asio::awaitable<void> MetricsServer::accept(std::shared_ptr<State> state) {
-    asio::steady_timer pause(state->acceptor.get_executor());
-    while (!state->stopped) {
-        auto [failed, socket] = co_await state->acceptor.async_accept(as_result);
-        if (state->stopped) co_return;
-        if (failed) {  // no descriptors left
-            pause.expires_after(std::chrono::milliseconds{100});
-            co_await pause.async_wait(as_result);
-            continue;
-        }
-        if (state->clients.size() >= max_clients) continue;  // hangs up
-        auto client = std::make_shared<tcp::socket>(std::move(socket));
-        state->clients.push_back(client);
-        asio::co_spawn(state->acceptor.get_executor(), serve(state, client), rethrow);
-    }
+void MetricsServer::take(const std::shared_ptr<State>& state, tcp::socket socket) {
+    if (state->clients.size() >= max_clients) return;
+    auto client = std::make_shared<tcp::socket>(std::move(socket));
+    state->clients.push_back(client);
+    asio::co_spawn(state->acceptor.get_executor(), serve(state, client), rethrow);
 }
 
 asio::awaitable<void> MetricsServer::serve(std::shared_ptr<State> state, std::shared_ptr<tcp::socket> socket) {

@@ -32,7 +32,7 @@ public:
 
 private:
     struct State;
-    static asio::awaitable<void> accept(std::shared_ptr<State> state);
+    static void take(const std::shared_ptr<State>& state, asio::ip::tcp::socket socket);
     static asio::awaitable<void> serve(std::shared_ptr<State> state, std::shared_ptr<asio::ip::tcp::socket> socket);
 
     std::shared_ptr<State> state_;

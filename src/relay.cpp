@@ -14,6 +14,7 @@
 #include <list>
 #include <map>
 
+#include "src/accept.hpp"
 #include "src/base/clock.hpp"
 #include "src/base/log.hpp"
 
@@ -103,7 +104,7 @@ struct TcpRelay::State : Way {
 
 TcpRelay::TcpRelay(asio::any_io_executor executor, FileDescriptor listener, RelayTarget target, std::uint16_t port)
     : state_(std::make_shared<State>(Way{std::move(target), port, executor}, listener.release())) {
-    asio::co_spawn(executor, accept(state_), rethrow);
+    asio::co_spawn(executor, accept_all(state_, &take), rethrow);
 }
 
 TcpRelay::~TcpRelay() {
@@ -116,13 +117,9 @@ TcpRelay::~TcpRelay() {
     }
 }
 
-asio::awaitable<void> TcpRelay::accept(std::shared_ptr<State> state) {
-    for (;;) {
-        auto [failed, client] = co_await state->acceptor.async_accept(as_result);
-        if (!co_await state->goes_on(static_cast<bool>(failed))) co_return;
-        if (failed || state->connections.size() >= max_sessions) continue;  // closes `client`
+void TcpRelay::take(const std::shared_ptr<State>& state, tcp::socket client) {
+    if (state->connections.size() < max_sessions)
         asio::co_spawn(state->executor, carry(state, std::move(client)), rethrow);
-    }
 }
 
 asio::awaitable<void> TcpRelay::carry(std::shared_ptr<State> state, tcp::socket client) {

@@ -32,7 +32,7 @@ public:
 
 private:
     struct State;
-    static asio::awaitable<void> accept(std::shared_ptr<State> state);
+    static void take(const std::shared_ptr<State>& state, asio::ip::tcp::socket client);
     static asio::awaitable<void> carry(std::shared_ptr<State> state, asio::ip::tcp::socket client);
 
     std::shared_ptr<State> state_;

@@ -47,18 +47,19 @@ std::string_view name_after(std::string_view rest) {
 
 std::unordered_map<std::uint32_t, std::string> parse_vendors(std::string_view text) {
     std::unordered_map<std::uint32_t, std::string> names;
-    std::optional<std::uint32_t> pending;  // udev's form has the name on the line below
+    constexpr std::uint32_t none = ~std::uint32_t{0};  // no prefix: those have 24 bits
+    std::uint32_t pending = none;                      // udev's form has the name on the line below
     for (std::string_view line : split(text, '\n')) {
         constexpr std::string_view udev_key = "OUI:";
         constexpr std::string_view udev_name = "ID_OUI_FROM_DATABASE=";
         if (line.starts_with(udev_key)) {
             const auto star = line.find('*');
-            pending = parse_prefix(line.substr(udev_key.size(), star - udev_key.size()));
+            pending = parse_prefix(line.substr(udev_key.size(), star - udev_key.size())).value_or(none);
             continue;
         }
-        if (const auto name = trim(line); pending && name.starts_with(udev_name)) {
-            names.emplace(*pending, name.substr(udev_name.size()));
-            pending.reset();
+        if (const auto name = trim(line); pending != none && name.starts_with(udev_name)) {
+            names.emplace(pending, name.substr(udev_name.size()));
+            pending = none;
             continue;
         }
         const auto end = line.find_first_of(" \t");

@@ -15,6 +15,7 @@ constexpr std::uint8_t protocol_tcp = 6;
 constexpr std::uint8_t protocol_udp = 17;
 constexpr std::uint8_t protocol_icmp6 = 58;
 constexpr std::size_t least_frame = 60;
+constexpr std::size_t udp_header = 8;
 
 void ethernet(Writer& out, const MacAddress& from, const MacAddress& to, std::uint16_t type) {
     out.bytes(to.bytes);
@@ -48,6 +49,20 @@ Frame ip4_frame(const Path& path, std::uint8_t protocol, Bytes segment, Bytes op
 std::uint32_t pseudo_header(const Path& path, std::uint8_t protocol, std::size_t length) {
     return udp_pseudo_header(path.source, path.destination, static_cast<std::uint16_t>(length)) - protocol_udp +
            protocol;
+}
+
+/// UDP header and payload; `pseudo` is the sum of the pseudo-header.
+std::vector<std::uint8_t> udp_segment(std::uint16_t source_port, std::uint16_t port, Bytes payload,
+                                      std::uint32_t pseudo) {
+    std::vector<std::uint8_t> segment(udp_header + payload.size());
+    Writer out(segment);
+    out.u16(source_port);
+    out.u16(port);
+    out.u16(static_cast<std::uint16_t>(segment.size()));
+    out.u16(0);
+    out.bytes(payload);
+    out.patch_u16(6, internet_checksum(segment, pseudo));
+    return segment;
 }
 
 std::uint32_t pseudo_header6(const Path6& path, std::uint8_t protocol, std::size_t length) {
@@ -146,15 +161,8 @@ Found find_token(Bytes packet, std::uint16_t ethertype) {
 }
 
 Frame udp_frame(const Path& path, std::uint16_t source_port, std::uint16_t port, Bytes payload, Bytes options) {
-    std::vector<std::uint8_t> segment(8 + payload.size());
-    Writer out(segment);
-    out.u16(source_port);
-    out.u16(port);
-    out.u16(static_cast<std::uint16_t>(segment.size()));
-    out.u16(0);
-    out.bytes(payload);
-    out.patch_u16(6, internet_checksum(segment, pseudo_header(path, protocol_udp, segment.size())));
-    return ip4_frame(path, protocol_udp, segment, options);
+    const auto pseudo = pseudo_header(path, protocol_udp, udp_header + payload.size());
+    return ip4_frame(path, protocol_udp, udp_segment(source_port, port, payload, pseudo), options);
 }
 
 Frame tcp_frame(const Path& path, std::uint16_t source_port, std::uint16_t port, std::uint32_t sequence,
@@ -224,15 +232,8 @@ std::optional<Arp> parse_arp(Bytes packet) {
 }
 
 Frame udp6_frame(const Path6& path, std::uint16_t source_port, std::uint16_t port, Bytes payload) {
-    std::vector<std::uint8_t> segment(8 + payload.size());
-    Writer out(segment);
-    out.u16(source_port);
-    out.u16(port);
-    out.u16(static_cast<std::uint16_t>(segment.size()));
-    out.u16(0);
-    out.bytes(payload);
-    out.patch_u16(6, internet_checksum(segment, pseudo_header6(path, protocol_udp, segment.size())));
-    return ip6_frame(path, protocol_udp, segment);
+    const auto pseudo = pseudo_header6(path, protocol_udp, udp_header + payload.size());
+    return ip6_frame(path, protocol_udp, udp_segment(source_port, port, payload, pseudo));
 }
 
 Frame icmp6_frame(const Path6& path, std::uint8_t type, Bytes body) {

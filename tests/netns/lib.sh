@@ -55,6 +55,7 @@
 # VMROUTER
 #   start_vmrouter ARGUMENT...          starts $VMROUTER and waits until it serves; its output goes to $LAB/vmrouter.log
 #   run_vmrouter WANTED_STATUS ARGUMENT...   runs to its end (at most 20 s); output in $LAB/out; expects that exit status
+#   plan_script FILE ARGUMENT...        the script that `plan ARGUMENT...` prints, into FILE; shellcheck must find nothing in it
 #   stop_vmrouter [SIGNAL]              TERM, INT, KILL...; waits; unless KILL expects status 0 and no sanitizer report
 #   $VMROUTER_PID, log_has REGEX
 #   start_control, stop_control         a plain forwarding router on the segment (address 192.168.100.1/24, 2001:db8:99::1/64,

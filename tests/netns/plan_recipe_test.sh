@@ -7,9 +7,7 @@
 topology_bridge
 
 step "from a bridge and an address alone"
-run_vmrouter 0 plan --bridge virbr10 --address 192.168.100.1/24 --format recipe
-cp "$LAB/out" "$LAB/recipe"
-check "shellcheck has nothing to say" shellcheck --severity=style "$LAB/recipe"
+plan_script "$LAB/recipe" --bridge virbr10 --address 192.168.100.1/24 --format recipe
 expect_match "it says what it lacks" "What it lacks in comparison with vmrouter" "$(head -5 "$LAB/recipe")"
 for chain in filter/FORWARD filter/INPUT nat/PREROUTING nat/POSTROUTING mangle/POSTROUTING; do # what iptables makes stays
     iptables -t "${chain%/*}" -A "${chain#*/}" -j ACCEPT && iptables -t "${chain%/*}" -D "${chain#*/}" -j ACCEPT
@@ -70,9 +68,7 @@ upstreams = ["192.168.1.1:53"]
 [[usermode]]
 user = "nobody"
 END
-run_vmrouter 0 plan "$LAB/full.toml" --format recipe
-cp "$LAB/out" "$LAB/recipe"
-check "shellcheck has nothing to say" shellcheck --severity=style "$LAB/recipe"
+plan_script "$LAB/recipe" "$LAB/full.toml" --format recipe
 for missing in 'allow_domains is NOT' '\[\[usermode\]\] is NOT' 'on loopback, or to a guest by name'; do
     expect_match "it says that it lacks: $missing" "$missing" "$(cat "$LAB/recipe")"
 done
@@ -94,6 +90,5 @@ snapshot_machine "$LAB/after"
 expect_same_machine "$LAB/before" "$LAB/after"
 
 step "for an interface"
-run_vmrouter 0 plan --iface eth1 --address 192.168.100.1/24 --format recipe
-check "shellcheck has nothing to say" shellcheck --severity=style "$LAB/out"
-expect_equal "no bridge is made of an interface" 0 "$(grep -c brctl\ add "$LAB/out")"
+plan_script "$LAB/recipe" --iface eth1 --address 192.168.100.1/24 --format recipe
+expect_equal "no bridge is made of an interface" 0 "$(grep -c brctl\ add "$LAB/recipe")"

@@ -21,9 +21,7 @@ round() { # TEXT ARGUMENT...
     shift
     step "$text"
     state "$LAB/before"
-    run_vmrouter 0 plan "$@" --format sh
-    cp "$LAB/out" "$LAB/script"
-    check "$text: shellcheck has nothing to say" shellcheck --severity=style "$LAB/script"
+    plan_script "$LAB/script" "$@" --format sh
     check "$text: up" dash "$LAB/script" up
     state "$LAB/by_script"
     if dash "$LAB/script" up >"$LAB/twice" 2>&1; then fail "$text: a second up is refused"; fi

@@ -49,6 +49,14 @@ run_vmrouter() {
     lab_sanitizers "$LAB/out"
 }
 
+plan_script() { # FILE ARGUMENT...: what `plan` prints, a script without a fault
+    local file=$1
+    shift
+    run_vmrouter 0 plan "$@"
+    cp "$LAB/out" "$file"
+    check "shellcheck has nothing to say" shellcheck --severity=style "$file"
+}
+
 start_control() {
     step "a plain router without vmrouter"
     LAB_CONTROL_WAS=$(sysctl net.ipv4.ip_forward net.ipv6.conf.all.forwarding | tr -d ' ')
