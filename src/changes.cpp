@@ -133,7 +133,8 @@ Json json_of(const Change& change) {
                             {"family", c.family},
                             {"table", c.table},
                             {"chain", c.chain},
-                            {"comment", c.comment}};
+                            {"comment", c.comment},
+                            {"mark", c.mark}};
             },
             [](const FilledChecksums& c) {
                 return Json{{"change", "filled_checksums"},
@@ -173,7 +174,7 @@ std::optional<Change> change_of(std::string_view kind, Members& r) {
     if (kind == "added_guard_rules") return AddedGuardRules{r.text("segment"), r.number("mark")};
     if (kind == "created_table") return CreatedTable{r.text("family"), r.text("name")};
     if (kind == "inserted_rule") {
-        return InsertedRule{r.text("family"), r.text("table"), r.text("chain"), r.text("comment")};
+        return InsertedRule{r.text("family"), r.text("table"), r.text("chain"), r.text("comment"), r.number("mark")};
     }
     if (kind == "filled_checksums")
         return FilledChecksums{r.text("link"), r.number("created_table") != 0, r.number("created_chain") != 0};

@@ -97,6 +97,7 @@ struct InsertedRule {
     std::string table;
     std::string chain;
     std::string comment;
+    std::uint32_t mark = 0;  ///< that it accepts
     friend bool operator==(const InsertedRule&, const InsertedRule&) = default;
 };
 /// The rule of table ip mangle that completes the checksums of other programs' DHCP replies to a segment. Undo:

@@ -15,8 +15,9 @@ namespace vmrouter {
 namespace {
 
 constexpr std::string_view kLockSuffix = ".lock";
-/// In a folder that an instance made. Whoever leaves last and finds nothing but this removes both.
-constexpr std::string_view kMadeByUs = ".made-by-vmrouter";
+/// The sticky bit says that an instance made the folder. It comes and goes with the folder, so that no kill can fall
+/// between the two.
+constexpr mode_t kMadeByUs = S_ISVTX;
 constexpr int kAttempts = 16;
 
 std::string lock_path(const std::string& folder, std::string_view name) {
@@ -58,13 +59,10 @@ pid_t pid_in(int fd) {
 }
 
 Result<void> make_folder(const std::string& folder) {
-    std::string created;
-    if (auto made = make_directories(folder, &created); !made) return made;
-    if (created.empty()) return {};
-    const std::string marker = folder + "/" + std::string(kMadeByUs);
-    const FileDescriptor file(open(marker.c_str(), O_WRONLY | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600));
-    if (!file) return Failure{system_error("cannot create the file", errno, marker)};
-    return {};
+    if (const auto slash = folder.rfind('/'); slash != std::string::npos && slash > 0)
+        if (auto made = make_directories(folder.substr(0, slash)); !made) return made;
+    if (mkdir(folder.c_str(), 0755 | kMadeByUs) == 0 || errno == EEXIST) return {};
+    return Failure{system_error("cannot create the folder", errno, folder)};
 }
 
 struct CloseFolder {
@@ -111,12 +109,15 @@ Result<InstanceLock> InstanceLock::take(const std::string& folder, std::string_v
 InstanceLock::~InstanceLock() {
     if (!file_) return;
     unlink(path_.c_str());
-    const auto left = names_in(folder_);
-    if (left.size() != 1 || left.front() != kMadeByUs) return;
+    remove_empty_folder(folder_);
+}
+
+void remove_empty_folder(const std::string& folder) {
+    struct stat info {};
+    if (lstat(folder.c_str(), &info) != 0 || !S_ISDIR(info.st_mode) || (info.st_mode & kMadeByUs) == 0) return;
     // An instance that starts at this moment finds the folder gone, or its lock file in it keeps the folder: both are
     // fine.
-    unlink((folder_ + "/" + std::string(kMadeByUs)).c_str());
-    rmdir(folder_.c_str());
+    rmdir(folder.c_str());
 }
 
 std::optional<pid_t> running_instance(const std::string& folder, std::string_view name) {

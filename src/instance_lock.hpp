@@ -32,6 +32,9 @@ private:
     FileDescriptor file_;  ///< empty in a moved-from object
 };
 
+/// Removes the folder when an instance made it and nothing is left in it: one that was killed could not.
+void remove_empty_folder(const std::string& folder);
+
 /// The process that runs as `name` now; nullopt when none does.
 std::optional<pid_t> running_instance(const std::string& folder, std::string_view name);
 

@@ -36,6 +36,7 @@ int down(const cli::Down& options, std::ostream& out, std::ostream& err, const F
     auto names = left_behind(folders);
     if (const auto named = named_instance(options.instance)) names = {*named};
     if (names.empty()) {
+        remove_empty_folder(folders.run);
         out << "nothing to undo: no vmrouter has left anything behind\n";
         return 0;
     }

@@ -51,7 +51,7 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
     segment_served_ = made.has_value();
     if (made) return made;
     background_.finish(std::chrono::seconds(10));
-    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
+    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance);
     auto errors = changes_->undo_down_to(taken_over, undoer);
     if (!errors.empty()) errors = changes_->undo_down_to(taken_over, undoer);
     for (const auto& error : errors) host_logger.error("UNDO {}", to_string(error));

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "firewall/conntrack.hpp"
-#include "firewall/foreign.hpp"
 #include "src/link/bridge.hpp"
 #include "src/privileged/local.hpp"
 #include "src/privileged/undo.hpp"
@@ -51,13 +50,11 @@ Result<void> LocalPrivileged::cut_forbidden() {
 /// Everything that goes by the mark: the guard rules and the pass rules in chains of others.
 Result<void> LocalPrivileged::change_mark(std::uint32_t before) {
     if (before == plan_.policy.mark) return {};
-    const auto others = other_segments();
-    if (others.empty())
-        if (auto closed = firewall::close_foreign(nft_, before); !closed) return Failure{std::move(closed).error()};
     if (auto passed = make_passes(); !passed) return passed;
     return undo_recorded([&](const Change& change) {
-        const auto* rules = std::get_if<AddedGuardRules>(&change);
-        return rules != nullptr && rules->mark == before;
+        const auto* guard = std::get_if<AddedGuardRules>(&change);
+        const auto* pass = std::get_if<InsertedRule>(&change);
+        return (guard != nullptr && guard->mark == before) || (pass != nullptr && pass->mark == before);
     });
 }
 
@@ -149,7 +146,7 @@ Result<void> LocalPrivileged::change_forwarding(const Plan& before) {
 }
 
 Result<void> LocalPrivileged::undo_recorded(const std::function<bool(const Change&)>& is_wanted) {
-    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
+    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance);
     const auto recorded = changes_->all();
     for (auto change = recorded.rbegin(); change != recorded.rend(); ++change) {
         if (!is_wanted(*change)) continue;

@@ -25,7 +25,8 @@ Result<void> LocalPrivileged::make_passes() {
     for (const auto& chain : rules->chains) {
         // A rule that is there already may be another instance's, which may end before us.
         if (chain.before_ours) continue;
-        const InsertedRule change{chain.family, chain.table, chain.insert_into, pass_comment(plan_.instance)};
+        const InsertedRule change{chain.family, chain.table, chain.insert_into, pass_comment(plan_.instance),
+                                  plan_.policy.mark};
         if (auto recorded = changes_->record(change); !recorded) return recorded;
     }
     const auto outcome = firewall::open_foreign(nft_, *rules, plan_.policy.mark, plan_.instance);
@@ -79,7 +80,8 @@ Result<void> LocalPrivileged::make_legacy_passes() {
     }
     const auto comment = pass_comment(plan_.instance);
     for (const auto& chain : rules->chains) {
-        const InsertedRule change{std::string(managers::kIptablesLegacy), "filter", chain.insert_into, comment};
+        const InsertedRule change{std::string(managers::kIptablesLegacy), "filter", chain.insert_into, comment,
+                                  plan_.policy.mark};
         if (auto recorded = changes_->record(change); !recorded) return recorded;
         if (chain.has_our_rule) continue;
         if (auto opened = legacy.open(chain, plan_.policy.mark, comment); !opened)

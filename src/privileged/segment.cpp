@@ -125,7 +125,7 @@ Result<void> LocalPrivileged::leave_renamed(const std::vector<link::Link>& links
         say();
         return link::delete_link(netlink_, moved->name);
     }
-    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
+    MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance);
     const auto recorded = changes_->all();
     for (auto change = recorded.rbegin(); change != recorded.rend(); ++change) {
         const auto moved_change = renamed(*change, plan_.segment->name, moved->name);

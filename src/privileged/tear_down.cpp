@@ -12,7 +12,7 @@ std::vector<Error> LocalPrivileged::tear_down(bool keep) {
     if (!changes_) return errors;
     background_.finish(std::chrono::seconds(10));  // what is told must not arrive after it was undone
     if (!keep) {
-        MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance, plan_.policy.mark);
+        MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance);
         undoer.leave_links(remember_ports());
         errors = changes_->undo_all(undoer);
         if (!errors.empty()) errors = changes_->undo_all(undoer);  // what was busy or short of memory may work now
@@ -54,13 +54,10 @@ std::vector<Error> undo_instance(const Folders& folders, const std::string& inst
     if (!nft) return {std::move(nft).error()};
     auto changes = Changes::open(changes_path(folders, instance));
     if (!changes) return {std::move(changes).error()};
-    std::uint32_t mark = firewall::default_mark;
-    for (const auto& change : changes->all())
-        if (const auto* rules = std::get_if<AddedGuardRules>(&change)) mark = rules->mark;
     SysctlAccess sysctls;
     Shared shared(folders.run, instance, sysctls);
     managers::SystemRunner runner;
-    MachineUndoer undoer(*netlink, shared, *nft, runner, instance, mark);
+    MachineUndoer undoer(*netlink, shared, *nft, runner, instance);
     auto errors = changes->undo_all(undoer);
     if (auto left = shared.leave(); !left) errors.push_back(std::move(left).error());
     if (auto removed = remove_kept_taps(*netlink, folders.state + "/" + instance); !removed)

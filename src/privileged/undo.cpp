@@ -20,8 +20,8 @@ Result<void> MachineUndoer::undo_rule(const InsertedRule& change) {
     const auto others = shared_.instances();
     if (others && std::count_if(others->begin(), others->end(), [](const auto& one) { return one.alive; }) > 1)
         return {};  // the pass rules serve every instance; the last one takes them out
-    if (change.family == managers::kIptablesLegacy) return managers::IptablesLegacy(runner_).close(mark_);
-    auto closed = firewall::close_foreign(nft_, mark_);
+    if (change.family == managers::kIptablesLegacy) return managers::IptablesLegacy(runner_).close(change.mark);
+    auto closed = firewall::close_foreign(nft_, change.mark);
     if (!closed) return Failure{std::move(closed).error()};
     return {};
 }

@@ -16,13 +16,12 @@ inline constexpr const char* resolved_program = "systemd-resolved";
 class MachineUndoer final : public KernelUndoer {
 public:
     MachineUndoer(link::Netlink& netlink, Shared& shared, firewall::Nft& nft, managers::Runner& runner,
-                  std::string instance, std::uint32_t mark)
+                  std::string instance)
         : KernelUndoer(netlink, shared),
           shared_(shared),
           nft_(nft),
           runner_(runner),
-          instance_(std::move(instance)),
-          mark_(mark) {}
+          instance_(std::move(instance)) {}
 
 private:
     Result<void> undo_table(const CreatedTable& change) override;
@@ -34,7 +33,6 @@ private:
     firewall::Nft& nft_;
     managers::Runner& runner_;
     std::string instance_;
-    std::uint32_t mark_;
 };
 
 }  // namespace vmrouter

@@ -25,7 +25,7 @@ const std::vector<Change> kOneOfEach{
     IsolatedPort{"vnet0"},
     SetLinkUp{"virbr10"},
     AddedGuardRules{"virbr10", 0x100000},
-    InsertedRule{"ip", "filter", "FORWARD", "vmrouter virbr10 \"quoted\""},
+    InsertedRule{"ip", "filter", "FORWARD", "vmrouter virbr10 \"quoted\"", 0x100000},
     FilledChecksums{"virbr10", true, false},
     CreatedFolder{"/run/systemd/network"},
     CreatedFile{"/run/systemd/network/10-vmrouter-virbr10.network"},
