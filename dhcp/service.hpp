@@ -95,6 +95,9 @@ public:
     /// place. Leases that are found there and fit beside ours are taken over; the old files stay behind.
     void move_files(Paths paths);
 
+    /// The machine woke up, or its clock was set: what has ended meanwhile ends now.
+    void time_has_passed();
+
     /// New sockets (open_sockets()) after the interface was made anew or came back. Leases, offers and probes go on;
     /// ports keep their sockets until add_port() or remove_port().
     void replace_sockets(Sockets sockets);

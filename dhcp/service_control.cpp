@@ -41,7 +41,7 @@ Service::Parts::Parts(const asio::any_io_executor& io, ServiceSetup setup, const
       ended(io),
       stopped(io),
       anchor_wall(its_clock.now()),
-      anchor_steady(its_clock.monotonic()) {
+      anchor_elapsed(its_clock.boottime()) {
     hosts.configure(std::move(setup.hosts), config.address, config.interface);
     hosts.set_path(paths.hosts);
     script.configure(std::move(setup.script), config.interface, config.domain);
@@ -90,6 +90,10 @@ void Service::reconfigure(ServerConfig config, std::vector<HostEntry> hosts, std
     parts.hosts.configure(std::move(hosts), parts.config.address, parts.config.interface);
     parts.hosts.reload();
     parts.tell_script_all();
+}
+
+void Service::time_has_passed() {
+    parts_->expiry_signal.notify();
 }
 
 void Service::move_files(Paths paths) {

@@ -99,7 +99,7 @@ struct Service::Parts {
     Signal stopped;
     Signal::TimePoint expiry_armed = Signal::TimePoint::max();
     Time anchor_wall{};
-    Monotonic anchor_steady{};
+    Monotonic anchor_elapsed{};
     bool stopping = false;
     bool serving = false;
     bool commits_done = false;

@@ -81,16 +81,16 @@ asio::awaitable<void> Service::Parts::expiry_loop() {
 }
 
 /// Leases end by the wall clock, because their file outlives us and the machine. When that clock is set while we run (a
-/// board without a battery hears from NTP, a machine wakes up), what clients were promised was a duration: every lease
-/// keeps the time it had left.
+/// board without a battery hears from NTP), what clients were promised was a duration: every lease keeps the time it
+/// had left. The time that the machine slept has passed for clients as well.
 void Service::Parts::follow_clock() {
     const Time wall = clock.now();
-    const Monotonic steady = clock.monotonic();
-    const Time expected = anchor_wall + std::chrono::duration_cast<Milliseconds>(steady - anchor_steady);
+    const Monotonic elapsed = clock.boottime();
+    const Time expected = anchor_wall + std::chrono::duration_cast<Milliseconds>(elapsed - anchor_elapsed);
     const auto jump = wall - expected;
     if (std::chrono::abs(jump) < clock_jump) return;
     anchor_wall = wall;
-    anchor_steady = steady;
+    anchor_elapsed = elapsed;
     logger.warn("the clock was set {} by {}; leases keep the time they had left",
                 jump > Milliseconds{0} ? "forward" : "back",
                 vmrouter::to_string(std::chrono::round<Seconds>(std::chrono::abs(jump))));

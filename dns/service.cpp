@@ -14,10 +14,6 @@ namespace {
 
 constexpr std::size_t repeats_looked_for = 8;
 
-Monotonic clock_now() {
-    return std::chrono::steady_clock::now();
-}
-
 Ipv4 address_of(const sockaddr_in& in) {
     return Ipv4{ntohl(in.sin_addr.s_addr)};
 }
@@ -107,8 +103,9 @@ struct Service::Spare {
 };
 
 Service::Service(asio::any_io_executor executor, FileDescriptor udp, FileDescriptor tcp, ServiceConfig config,
-                 Names& names, Observer& observer, Random& random)
+                 Names& names, Observer& observer, Random& random, const Clock& clock)
     : executor_(executor),
+      clock_(clock),
       config_(std::move(config)),
       names_(names),
       observer_(observer),
@@ -303,7 +300,7 @@ Task Service::forward(Flight& flight) {
 
 /// The response is checked and kept, and everyone who waits gets it in his own form.
 void Service::land(Flight& flight, const Outcome& outcome) {
-    now_ = outcome.status == Outcome::Status::Answered ? engine_.time() : clock_now();
+    now_ = clock_now();
     watched_ = observer_.wants_queries();
     auto owned = flights_->extract(flights_->find(FlightKey{flight.hash, flight.question}));
 
@@ -525,8 +522,20 @@ bool Service::set_upstreams(std::vector<Endpoint> upstreams) {
 }
 
 void Service::network_changed() {
+    look_around(false);
+}
+
+void Service::woke() {
+    look_around(true);
+}
+
+void Service::look_around(bool everywhere) {
     cache_->flush_negative();
-    if (started_) probe_for_loops();
+    if (!started_) return;
+    probe_for_loops();
+    default_->probe_at_once(everywhere);
+    for (const auto& route : routes_) route->probe_at_once(everywhere);
+    flush();
 }
 
 void Service::set_blocked(PrefixSet blocked) {

@@ -113,7 +113,7 @@ class Service {
 public:
     /// The sockets are those of open_udp_socket and open_tcp_socket. All references must outlive the service.
     Service(asio::any_io_executor executor, FileDescriptor udp, FileDescriptor tcp, ServiceConfig config, Names& names,
-            Observer& observer, Random& random);
+            Observer& observer, Random& random, const Clock& clock = system_clock);
     ~Service();
     Service(const Service&) = delete;
     Service& operator=(const Service&) = delete;
@@ -130,8 +130,12 @@ public:
     /// New default upstreams (resolv.conf changed). When they differ everything cached is forgotten: the same name may
     /// have another answer in the new network. True when they differ.
     bool set_upstreams(std::vector<Endpoint> upstreams);
-    /// The host's networks changed: negative answers are forgotten, the loop test is made again.
+    /// The host's networks changed: negative answers are forgotten, the loop test is made again, and upstreams that
+    /// were silent are probed at once.
     void network_changed();
+    /// The machine slept, so the network may be another one: the same, and upstreams that were alive are probed as
+    /// well.
+    void woke();
     /// What rebinding protection and reverse look-ups go by. The cache is flushed when it differs.
     void set_blocked(PrefixSet blocked);
     /// The big block list; null: none.
@@ -194,11 +198,15 @@ private:
     void configure_upstreams();
     UpstreamConfig upstream_config(const std::vector<Endpoint>& servers) const;
     void probe_for_loops();
+    void look_around(bool everywhere);
+    /// Answers age while the machine sleeps.
+    [[nodiscard]] Monotonic clock_now() const { return clock_.boottime(); }
     void refresh_statistics();
     void attach(FileDescriptor udp, FileDescriptor tcp);
     void flush();
 
     asio::any_io_executor executor_;
+    const Clock& clock_;
     ServiceConfig config_;
     Names& names_;
     Observer& observer_;

@@ -114,6 +114,11 @@ public:
         if (health_ == Health::Loop && when >= next_probe_) probe_for_loop(group_.engine_.random());
         if (health_ == Health::Suspect || (health_ == Health::Down && when >= next_probe_)) probe();
     }
+    void probe_at_once(bool even_alive) {
+        if (health_ == Health::Loop || (health_ == Health::Up && !even_alive)) return;
+        probe_interval_ = least_probe_interval;
+        probe();
+    }
     void probe_ended(Ending ending);
     void probe_failed();
     [[nodiscard]] bool is_loop(Bytes label) const {
@@ -379,6 +384,10 @@ void Upstream::pump() {
 
 void Upstream::probe_for_loops() {
     for (const auto& server : servers_) server->probe_for_loop(engine_.random());
+}
+
+void Upstream::probe_at_once(bool everyone) {
+    for (const auto& server : servers_) server->probe_at_once(everyone);
 }
 
 bool Upstream::looks_like_loop(Bytes qname) {

@@ -110,6 +110,9 @@ public:
     /// Sends each server a question that only a loop can bring back to us: see is_loop. Servers that were found to be a
     /// loop get another chance.
     void probe_for_loops();
+    /// The way to the servers may be another one: those that were silent are probed now, not when their time comes;
+    /// `everyone`: those that were alive as well, so that no question has to find out.
+    void probe_at_once(bool everyone);
     /// True when `qname` (wire form) is such a question of ours: the server it went to is no longer asked.
     bool is_loop(Bytes qname);
     /// A cheap look before that.

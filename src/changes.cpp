@@ -129,12 +129,8 @@ Json json_of(const Change& change) {
                 return Json{{"change", "created_table"}, {"family", c.family}, {"name", c.name}};
             },
             [](const InsertedRule& c) {
-                return Json{{"change", "inserted_rule"},
-                            {"family", c.family},
-                            {"table", c.table},
-                            {"chain", c.chain},
-                            {"comment", c.comment},
-                            {"mark", c.mark}};
+                return Json{{"change", "inserted_rule"}, {"family", c.family},   {"table", c.table},
+                            {"chain", c.chain},          {"comment", c.comment}, {"mark", c.mark}};
             },
             [](const FilledChecksums& c) {
                 return Json{{"change", "filled_checksums"},

@@ -73,6 +73,7 @@ Result<void> Router::start() {
     if (!watch) return Failure{std::move(watch).error()};
     instances_ = std::make_unique<SharedWatch>(io_, std::move(*watch));
     spawn(watch_instances());
+    if (auto started = start_wake_watch(); !started) return started;
     return start_control();
 }
 

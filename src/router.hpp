@@ -38,6 +38,7 @@
 #include "src/privileged.hpp"
 #include "src/settings_watch.hpp"
 #include "src/shared_watch.hpp"
+#include "src/wake_watch.hpp"
 
 namespace vmrouter {
 
@@ -108,6 +109,8 @@ private:
     // router/links.cpp
     void follow_host();
     asio::awaitable<void> watch_links();
+    Result<void> start_wake_watch();
+    asio::awaitable<void> watch_wake();
 
     // router/segment.cpp
     void follow_segment();
@@ -196,6 +199,7 @@ private:
     std::unique_ptr<link::Monitor> links_;
     std::unique_ptr<SettingsWatch> settings_;
     std::unique_ptr<SharedWatch> instances_;
+    std::unique_ptr<WakeWatch> wake_;
     std::unique_ptr<firewall::RulesMonitor> rules_;
     std::unique_ptr<firewall::BlockedLog> blocked_log_;
     std::unique_ptr<firewall::FlowEvents> flows_;  ///< only while somebody follows them

@@ -18,6 +18,8 @@ public:
     virtual ~Clock() = default;
     [[nodiscard]] virtual Time now() const = 0;
     [[nodiscard]] virtual Monotonic monotonic() const = 0;
+    /// The same, but it goes on while the machine sleeps, as the world does: for what somebody was promised to last.
+    [[nodiscard]] virtual Monotonic boottime() const { return monotonic(); }
 };
 
 /// The machine's clocks.
@@ -27,6 +29,9 @@ public:
         return std::chrono::floor<Milliseconds>(std::chrono::system_clock::now());
     }
     [[nodiscard]] Monotonic monotonic() const override { return std::chrono::steady_clock::now(); }
+    [[nodiscard]] Monotonic boottime() const override;
 };
+
+inline const SystemClock system_clock;
 
 }  // namespace vmrouter

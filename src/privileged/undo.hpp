@@ -17,11 +17,7 @@ class MachineUndoer final : public KernelUndoer {
 public:
     MachineUndoer(link::Netlink& netlink, Shared& shared, firewall::Nft& nft, managers::Runner& runner,
                   std::string instance)
-        : KernelUndoer(netlink, shared),
-          shared_(shared),
-          nft_(nft),
-          runner_(runner),
-          instance_(std::move(instance)) {}
+        : KernelUndoer(netlink, shared), shared_(shared), nft_(nft), runner_(runner), instance_(std::move(instance)) {}
 
 private:
     Result<void> undo_table(const CreatedTable& change) override;

@@ -57,6 +57,33 @@ std::optional<Cidr> Router::overlapping_network() const {
     return found == lan.end() ? std::nullopt : std::optional<Cidr>(*found);
 }
 
+Result<void> Router::start_wake_watch() {
+    auto timer = open_wake_timer();
+    if (!timer) return Failure{std::move(timer).error()};
+    wake_ = std::make_unique<WakeWatch>(io_, std::move(*timer), clock_);
+    spawn(watch_wake());
+    return {};
+}
+
+/// After a sleep the machine may be somewhere else; whatever happened meanwhile is looked at now, not when its time
+/// comes by clocks that stood still.
+asio::awaitable<void> Router::watch_wake() {
+    while (!stopping_) {
+        const auto slept = co_await wake_->woke();
+        if (stopping_) co_return;
+        if (slept >= Seconds{1})
+            logger.info("WAKE the machine slept for {} s", std::chrono::round<Seconds>(slept).count());
+        else
+            logger.info("CLOCK the machine's clock was set");
+        repair_soon();
+        follow_host();
+        follow_ports({});
+        resolver_->nudge();
+        if (dhcp_) dhcp_->time_has_passed();
+        if (dns_) dns_->woke();
+    }
+}
+
 asio::awaitable<void> Router::watch_links() {
     while (!stopping_) {
         const auto events = co_await links_->next();

@@ -5,8 +5,8 @@
 # exactly what was there; and in a second round the next start takes over what the killed one left, is killed itself at the next point, and
 # so on: the last one's stop restores what was there before the first.
 #
-# By default the first and the last call of each kind, a third of them in each round. KILL_EVERY_CALL=1 LAB_LIMIT=3000 takes every one
-# (about twenty minutes); KILL_PART=0/4 a quarter of those, for several labs at once.
+# By default one call of each kind, in one round or the other. KILL_EVERY_CALL=1 LAB_LIMIT=3000 takes every one in every round (some 1500,
+# half an hour); KILL_PART=0/4 a quarter of those, for several labs at once.
 #
 #     inet --- gw --- host --- virbr10 (made by vmrouter) with port0, enp6s0 (a spare port that is down, with settings and routes of its own)
 export LAB_LIMIT=${LAB_LIMIT:-280}
@@ -80,11 +80,11 @@ begin() { # KIND STRACE_OPTION...: a whole life
     life "$kind"
     finish
 }
-points() { # FILE: the calls at which to kill, into POINTS; all of them, or a sample
-    local every=first offset=${PART%/*} step=${PART#*/}
-    [ -z "${KILL_EVERY_CALL:-}" ] || every=all
-    [ "$every" = all ] || { step=$3 && offset=$2; }
-    mapfile -t POINTS < <(python3 -I "$LAB/repo/tests/netns/kill_points.py" "$1" $every | awk -v s="$step" -v o="$offset" 'NR % s == o')
+points() { # OFFSET STEP LOG OTHER_LOG...: the calls at which to kill, into POINTS; all of them, or a sample
+    local offset=$1 step=$2
+    shift 2
+    [ -z "${KILL_EVERY_CALL:-}" ] || { set -- "$1" && offset=${PART%/*} step=${PART#*/}; }
+    mapfile -t POINTS < <(python3 -I "$LAB/repo/tests/netns/kill_points.py" "$@" | awk -v s="$step" -v o="$offset" 'NR % s == o')
     [ "${#POINTS[@]}" -gt 0 ] || fail "no call to be killed at"
 }
 inject() { echo "-o/dev/null -etrace=$1 -einject=$1:signal=KILL:when=$2"; }
@@ -159,23 +159,25 @@ sweep_of_down() { # KIND: `down` itself is killed, and called again
     [ "$bad" != 0 ] || ok "$kind: $kills of ${#POINTS[@]} \`down\` were killed, each at another call, and the next one restored all"
     [ "$kills" -gt $((${#POINTS[@]} / 2)) ] || fail "$kind: only $kills of ${#POINTS[@]} were killed"
 }
+: >"$LAB/seen.log"
 for kind in bridge interface; do
     step "$kind: a whole life"
     begin $kind -y -s 60 -o "$LAB/$kind.trace.log" "-etrace=$CALLS"
     expect_equal "$kind: it ends well" 0 "$(cat "$LAB/status")"
     compare "$kind: a life without a kill" || restore
     step "$kind: kill, then down"
-    points "$LAB/$kind.trace.log" 0 6
+    points 0 2 "$LAB/$kind.trace.log" "$LAB/seen.log"
     sweep_down $kind
     step "$kind: kill, start, kill, start ..."
-    points "$LAB/$kind.trace.log" 3 6
+    points 1 2 "$LAB/$kind.trace.log" "$LAB/seen.log"
     chain_of_kills $kind
     step "$kind: down is killed"
     killed_while_serving $kind
     started -y -s 60 -o "$LAB/$kind.down.log" "-etrace=$CALLS" -- down
     finish
-    points "$LAB/$kind.down.log" 1 6
+    points 0 5 "$LAB/$kind.down.log" /dev/null
     sweep_of_down $kind
+    cp "$LAB/$kind.trace.log" "$LAB/seen.log"
 done
 snapshot_machine "$LAB/after"
 expect_same_machine "$LAB/before" "$LAB/after"

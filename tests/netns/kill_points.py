@@ -3,7 +3,8 @@
 CALL NUMBER KIND, where NUMBER counts the calls of that name in the first thread (as strace's inject=CALL:when=NUMBER
 does) and KIND says what is changed, without numbers and names that differ from call to call.
 
-    kill_points.py LOG [first]      first: of each kind the first one and the last one only
+    kill_points.py LOG              every one
+    kill_points.py LOG OTHER...     one of each kind that the other logs do not have, from all parts of the life
 """
 
 import re
@@ -17,7 +18,7 @@ PLAIN_FILES = re.compile(r"^(/tmp/.*\.log|/memfd:.*|pipe:.*|anon_inode:.*|socket
 def kind_of_path(path):
     """The same word for all settings, all temporary files ... of a sort."""
     if path.startswith("/proc/sys/"):
-        return "setting-" + path.rsplit("/", 1)[1]
+        return "setting"
     return re.sub(r"^/(run|var/lib)/vmrouter/(virbr10|enp6s0)", r"/\1/vmrouter/NAME", path)
 
 
@@ -66,24 +67,32 @@ def points(log):
         if thread != first:
             continue
         counts[call] = counts.get(call, 0) + 1
+        if "ERESTART" in arguments:  # the kernel was busy, and asks to be called again
+            continue
         kind = kind_of(call, arguments)
         if kind is not None:
             yield call, counts[call], kind
 
 
-def ends_of_kinds(every):
-    """The first and the last of each kind, in order."""
-    ends = {}
-    for at, (call, _, kind) in enumerate(every):
-        begin, _ = ends.get((call, kind), (at, at))
-        ends[call, kind] = (begin, at)
-    return [every[at] for at in sorted({at for pair in ends.values() for at in pair})]
+def read(path):
+    with open(path, encoding="utf-8", errors="replace") as log:
+        return list(points(log))
+
+
+def one_of_each(every, others):
+    """In order; which of a kind is another one from kind to kind."""
+    seen = {(call, kind) for path in others for call, _, kind in read(path)}
+    kinds = {}
+    for point in every:
+        if (point[0], point[2]) not in seen:
+            kinds.setdefault((point[0], point[2]), []).append(point)
+    chosen = [group[at * 5 % len(group)] for at, group in enumerate(kinds.values())]
+    return [point for point in every if point in chosen]
 
 
 def main():
-    with open(sys.argv[1], encoding="utf-8", errors="replace") as log:
-        every = list(points(log))
-    for call, number, kind in ends_of_kinds(every) if sys.argv[2:] == ["first"] else every:
+    every = read(sys.argv[1])
+    for call, number, kind in one_of_each(every, sys.argv[2:]) if len(sys.argv) > 2 else every:
         print(call, number, kind.replace(" ", "_"))
 
 

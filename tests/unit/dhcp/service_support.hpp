@@ -44,12 +44,18 @@ inline ServerConfig server_config() {
     return config;
 }
 
-/// A clock whose wall time can be set, as NTP does.
+/// A clock whose wall time can be set, as NTP does, and that can sleep.
 class SettableClock final : public Clock {
 public:
     [[nodiscard]] Time now() const override { return system_.now() + offset; }
     [[nodiscard]] Monotonic monotonic() const override { return system_.monotonic(); }
+    [[nodiscard]] Monotonic boottime() const override { return system_.monotonic() + slept; }
+    void sleep(Milliseconds time) {
+        offset += time;
+        slept += time;
+    }
     Milliseconds offset{0};
+    Milliseconds slept{0};
 
 private:
     SystemClock system_;

@@ -262,6 +262,29 @@ TEST_CASE("A clock that is set forward by a day while we run ends no lease") {
     });
 }
 
+TEST_CASE("What ends while the machine sleeps has ended when it wakes up and the rest goes on") {
+    in_namespace([] {
+        Segment segment;
+        const Ipv4 address = segment.lease(guest);
+        segment.clock.sleep(std::chrono::minutes{20});
+        segment.service->time_has_passed();
+        segment.run(Milliseconds{50});
+        REQUIRE(segment.service->leases().size() == 1);
+        const auto left = *segment.service->leases()[0].expires - segment.clock.now();
+        CHECK(left < std::chrono::minutes{41});  // of an hour; a clock that was set would leave it the hour
+        CHECK(left > std::chrono::minutes{39});
+        segment.observer.all.clear();
+        segment.clock.sleep(std::chrono::minutes{41});
+        segment.service->time_has_passed();
+        segment.run(Milliseconds{5000}, [&](const auto&) { return !segment.observer.all.empty(); });
+        CHECK(segment.service->leases().empty());
+        REQUIRE_FALSE(segment.observer.all.empty());
+        CHECK(segment.observer.all[0].cause == Cause::Expire);
+        segment.guests->discover(guest);
+        CHECK(segment.next(guest).message.yiaddr == address);  // its own again
+    });
+}
+
 TEST_CASE("A lease that ends leaves the files and the observer hears of it") {
     in_namespace([] {
         ServerConfig config = server_config();

@@ -194,8 +194,18 @@ private:
     Packet in_;
 };
 
+/// A clock of a machine that sleeps.
+class SleepyClock final : public Clock {
+public:
+    [[nodiscard]] Time now() const override { return system_clock.now() + slept; }
+    [[nodiscard]] Monotonic monotonic() const override { return system_clock.monotonic(); }
+    [[nodiscard]] Monotonic boottime() const override { return system_clock.monotonic() + slept; }
+    Milliseconds slept{0};
+};
+
 struct Lab {
     asio::io_context io;
+    SleepyClock clock;
     SystemRandom random;
     FakeNames names;
     FakeObserver observer;
@@ -219,7 +229,7 @@ struct Lab {
         port = port_of(udp->get());
         auto tcp = open_tcp_socket(our_address, "lo", port);
         REQUIRE(tcp);
-        service.emplace(io.get_executor(), std::move(*udp), std::move(*tcp), config, names, observer, random);
+        service.emplace(io.get_executor(), std::move(*udp), std::move(*tcp), config, names, observer, random, clock);
         PrefixSet blocked = always_blocked();
         blocked.finish();
         service->set_blocked(blocked);

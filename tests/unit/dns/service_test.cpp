@@ -30,6 +30,41 @@ TEST_CASE("a query is forwarded once and then answered from the cache with its T
                                                           "127.0.66.2 wWW.example.com A NOERROR cache"});
 }
 
+TEST_CASE("cached answers age while the machine sleeps") {
+    Lab lab;
+    lab.start();
+    lab.ask();
+    lab.clock.slept = 299s;  // of 300
+    lab.ask();
+    CHECK(lab.server().questions == 1);
+    lab.clock.slept = 301s;
+    lab.ask();
+    CHECK(lab.server().questions == 2);
+}
+
+TEST_CASE("after a sleep every upstream is probed at once, and after a change of networks those that were silent") {
+    Lab lab(2);
+    lab.start();
+    lab.service->woke();
+    REQUIRE(lab.run_until([&] {
+        const auto all = lab.service->upstreams();
+        return all[0].since_answer && all[1].since_answer;
+    }));
+    CHECK(lab.server(0).probes == 1);
+    CHECK(lab.server(1).probes == 1);
+    lab.server(0).be_silent();
+    lab.service->woke();  // nobody asks, and still the dead one is found
+    REQUIRE(lab.run_until([&] { return lab.service->upstreams()[0].health == Health::Down; }));
+    CHECK(lab.service->upstreams()[1].health == Health::Up);
+    const auto dead = lab.server(0).probes;
+    const auto alive = lab.server(1).probes;
+    lab.server(0).answer_with(0);
+    lab.service->network_changed();
+    REQUIRE(lab.run_until([&] { return lab.service->upstreams()[0].health == Health::Up; }, 900ms));
+    CHECK(lab.server(0).probes == dead + 1);
+    CHECK(lab.server(1).probes == alive);
+}
+
 TEST_CASE("guests and special names are answered here") {
     Lab lab;
     lab.start();
