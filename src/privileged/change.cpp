@@ -27,6 +27,7 @@ Result<void> LocalPrivileged::change(const Plan& plan) {
     if (plan_.segment && before.segment) plan_.segment->exists = before.segment->exists;
     if (auto done = join(); !done) return done;
     if (auto done = live_.update(plan.policy, clock_.monotonic()); !done) return done;
+    if (auto passed = make_passes(); !passed) return passed;
     if (auto done = change_mark(before.policy.mark); !done) return done;
     if (plan_.segment && before.segment) {
         if (auto done = make_guard(plan.lans); !done) return done;
@@ -47,10 +48,9 @@ Result<void> LocalPrivileged::cut_forbidden() {
     return {};
 }
 
-/// Everything that goes by the mark: the guard rules and the pass rules in chains of others.
+/// What went by the mark from before: the guard rules and the pass rules in chains of others.
 Result<void> LocalPrivileged::change_mark(std::uint32_t before) {
     if (before == plan_.policy.mark) return {};
-    if (auto passed = make_passes(); !passed) return passed;
     return undo_recorded([&](const Change& change) {
         const auto* guard = std::get_if<AddedGuardRules>(&change);
         const auto* pass = std::get_if<InsertedRule>(&change);

@@ -35,6 +35,7 @@ expect_match "dockerd found ip_forward off, so it drops what is not its own" '^-
 expect_equal "dockerd switched ip_forward on" 1 "$(forwarding)"
 expect_pass "after Docker came"
 expect_service g1 "after Docker came"
+expect_bridged g1 "beside Docker"
 container_add c1 172.17.0.2
 expect_container "with vmrouter"
 # A published port as dockerd's `-p 8088:80` writes it: the LAN's packets are forwarded again, now that Docker wants it so.

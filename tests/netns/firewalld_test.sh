@@ -49,6 +49,7 @@ expect_zone "after a reload" trusted
 check "firewall-cmd --complete-reload" firewall-cmd --complete-reload
 expect_zone "after a complete reload" trusted
 expect_service g1 "after reloads"
+expect_bridged g1 "beside firewalld"
 stop_firewalld
 expect_service g1 "without firewalld"
 start_firewalld

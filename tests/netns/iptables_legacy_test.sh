@@ -38,6 +38,16 @@ expect_service g1 "with legacy rules"
 expect_isolation g1
 check "iptables-legacy-save | iptables-legacy-restore" sh -c 'iptables-legacy-save >"$0" && iptables-legacy-restore <"$0"' "$LAB/saved.log"
 expect_service g1 "after a restore"
+step "a flush, of which the kernel tells nobody"
+iptables-legacy -F FORWARD
+expect_match "status names the chain and what to do" 'pass rule in iptables-legacy FORWARD.*not there.*vmrouter reload' "$("$VMROUTER" status --json)"
+check "a reload" "$VMROUTER" reload
+legacy_whole() { [ "$(legacy_passes)" = "FORWARD INPUT " ]; }
+check "our rule is back" wait_until 5 legacy_whole
+iptables-legacy -F FORWARD
+nft add table ip something
+check "and with whatever else changes" wait_until 5 legacy_whole
+nft delete table ip something
 step "our rule there opens nothing once our own table is gone"
 kill -STOP "$VMROUTER_PID"
 nft delete table inet vmrouter_virbr10

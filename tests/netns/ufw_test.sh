@@ -39,6 +39,7 @@ expect_isolation g1
 step "ufw goes on working, and so do we"
 check "ufw reload" ufw reload
 expect_passes "after a reload" "${both[@]}"
+expect_bridged g1 "beside ufw"
 check "ufw allow" ufw allow 8080/tcp
 check "ufw delete allow" ufw delete allow 8080/tcp
 expect_passes "after rules were added" "${both[@]}"

@@ -87,6 +87,21 @@ expect_service() { # GUEST WHEN
     expect_equal "$2: names" 198.51.100.10 "$(in_node "$1" dig +short +time=5 +tries=3 @192.168.100.1 www.example.net 2>&1)"
     expect_reach "$1" tcp inet 198.51.100.10 80
 }
+# With bridge-nf-call-iptables = 1, as Docker sets it, frames between guests walk through everybody's forward chains.
+expect_bridged() { # GUEST WHEN
+    local setting=/proc/sys/net/bridge/bridge-nf-call-iptables before
+    [ -e "$setting" ] || { ok "$2: this kernel has no bridge-nf" && return 0; }
+    before=$(cat "$setting")
+    echo 1 >"$setting"
+    guest_add neighbour
+    guest_static neighbour 192.168.100.222/24 192.168.100.1
+    serve neighbour tcp/80
+    expect_reach "$1" tcp neighbour 192.168.100.222 80
+    expect_service "$1" "$2, bridged frames pass through it"
+    expect_isolation "$1"
+    guest_delete neighbour
+    echo "$before" >"$setting"
+}
 expect_isolation() { # GUEST
     expect_blocked "$1" tcp lan 192.168.1.50 22
     expect_blocked "$1" tcp host 192.168.100.1 22
