@@ -259,7 +259,10 @@ TEST_CASE("On a full file system new guests are refused until there is room and 
             segment.guests->discover(mac);
             const Ipv4 offered = segment.next(mac).message.yiaddr;
             segment.guests->request(mac, offered);
-            for (const auto& heard : segment.run(Milliseconds{30}, [](const auto& all) { return !all.empty(); }))
+            const auto answered = [&](const auto& all) {
+                return !all.empty() || !segment.service->health().storage_ok;
+            };
+            for (const auto& heard : segment.run(Milliseconds{5000}, answered))
                 if (heard.message.type() == MessageType::Ack) acknowledged[mac] = heard.message.yiaddr;
         }
         REQUIRE_FALSE(segment.service->health().storage_ok);

@@ -144,21 +144,28 @@ TEST_CASE("A guest that makes up thousands of others does not keep a known one f
 }
 
 TEST_CASE("A squatter that answers after 80 ms makes the guest get another address") {
-    in_namespace([] {
-        Segment segment;
-        segment.guests->discover(guest);
-        segment.run(Milliseconds{80});
-        const auto asked = segment.guests->asked();
-        REQUIRE(asked.size() == 1);
-        segment.guests->claim(squatter, asked[0]);
-        const Heard offer = segment.next(guest);
-        CHECK(offer.message.type() == MessageType::Offer);
-        CHECK(offer.message.yiaddr != asked[0]);
-        const Lease* quarantined = segment.service->table().find(asked[0]);
-        REQUIRE(quarantined != nullptr);
-        CHECK(quarantined->state == LeaseState::Abandoned);
-        CHECK(segment.service->counters().conflicts == 1);
-    });
+    bool in_time = false;  // the probe lasts 100 ms, which a busy machine may let pass before it claims
+    for (int attempt = 0; attempt < 20 && !in_time; ++attempt) {
+        in_namespace([&] {
+            Segment segment;
+            const auto began = std::chrono::steady_clock::now();
+            segment.guests->discover(guest);
+            segment.run(Milliseconds{80});
+            const auto asked = segment.guests->asked();
+            if (asked.empty()) return;
+            segment.guests->claim(squatter, asked[0]);
+            in_time = std::chrono::steady_clock::now() - began < Milliseconds{95};
+            if (!in_time) return;
+            const Heard offer = segment.next(guest);
+            CHECK(offer.message.type() == MessageType::Offer);
+            CHECK(offer.message.yiaddr != asked[0]);
+            const Lease* quarantined = segment.service->table().find(asked[0]);
+            REQUIRE(quarantined != nullptr);
+            CHECK(quarantined->state == LeaseState::Abandoned);
+            CHECK(segment.service->counters().conflicts == 1);
+        });
+    }
+    CHECK(in_time);
 }
 
 TEST_CASE("A squatter that answers after the offer makes the request fail and the next one succeed") {
