@@ -8,8 +8,16 @@
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 
 namespace vmrouter {
+namespace {
+
+/// iptables-legacy(8), -w; the folder is that of Debian's build.
+constexpr const char* legacy_folder = "/run";
+constexpr const char* legacy_lock = "/run/xtables.lock";
+
+}  // namespace
 
 Result<SettingsWatcher> SettingsWatcher::open() {
     FileDescriptor inotify(inotify_init1(IN_NONBLOCK | IN_CLOEXEC));
@@ -27,6 +35,17 @@ void SettingsWatcher::watch(std::span<const std::string> paths) {
     }
 }
 
+void SettingsWatcher::watch_legacy() {
+    pause_legacy();
+    legacy_ = inotify_add_watch(inotify_.get(), legacy_lock, IN_CLOSE);
+    if (legacy_ < 0) legacy_ = inotify_add_watch(inotify_.get(), legacy_folder, IN_CREATE | IN_ONLYDIR);
+}
+
+void SettingsWatcher::pause_legacy() {
+    if (legacy_ >= 0) inotify_rm_watch(inotify_.get(), legacy_);
+    legacy_ = -1;
+}
+
 Result<FileDescriptor> SettingsWatcher::duplicate() const {
     FileDescriptor copy(fcntl(inotify_.get(), F_DUPFD_CLOEXEC, 0));
     if (!copy) return Failure{system_error("cannot follow the kernel's settings", errno, "inotify")};
@@ -37,7 +56,7 @@ SettingsWatch::SettingsWatch(asio::io_context& io, FileDescriptor inotify) : wat
     static_cast<void>(inotify.release());  // the stream_descriptor owns it now
 }
 
-/// Reads what is waiting; whether a file was written.
+/// Reads what is waiting; whether something of that changed a setting, or a table of iptables-legacy.
 bool SettingsWatch::drain() {
     bool written = false;
     alignas(inotify_event) std::array<char, 4096> buffer{};
@@ -48,7 +67,12 @@ bool SettingsWatch::drain() {
         for (std::size_t at = 0; at + sizeof(inotify_event) <= static_cast<std::size_t>(got);) {
             inotify_event event{};
             std::memcpy(&event, &buffer.at(at), sizeof event);
-            written |= (event.mask & (IN_MODIFY | IN_Q_OVERFLOW)) != 0;  // not IN_IGNORED, of a watch that ended
+            written |=
+                (event.mask & (IN_MODIFY | IN_CLOSE | IN_Q_OVERFLOW)) != 0;  // not IN_IGNORED, of a watch that ended
+            const std::string_view name(&buffer.at(at) + sizeof event,
+                                        strnlen(&buffer.at(at) + sizeof event, event.len));
+            written |=
+                (event.mask & IN_CREATE) != 0 && std::string(legacy_folder) + "/" + std::string(name) == legacy_lock;
             at += sizeof event + event.len;
         }
     }

@@ -151,6 +151,10 @@ bool IptablesLegacy::in_use() const {
 
 Result<std::string> IptablesLegacy::run(std::vector<std::string> words) {
     words.insert(words.begin(), {std::string(kIptablesLegacy), "-w", "5"});
+    return run_with(words);
+}
+
+Result<std::string> IptablesLegacy::run_with(const std::vector<std::string>& words) {
     auto output = runner_.run(words);
     if (!output) return Failure{std::move(output).error()};
     if (output->status == 0) return std::move(output->text);
@@ -159,7 +163,7 @@ Result<std::string> IptablesLegacy::run(std::vector<std::string> words) {
 
 Result<LegacyRules> IptablesLegacy::scan(std::uint32_t mark) {
     if (!in_use()) return LegacyRules{};
-    auto printed = run({"-S"});
+    auto printed = run_with({"XTABLES_LOCKFILE=/dev/null", std::string(kIptablesLegacy), "-w", "5", "-S"});
     if (printed) return read_legacy(*printed, mark);
     auto error = std::move(printed).error();
     error.what =

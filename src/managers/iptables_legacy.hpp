@@ -2,8 +2,8 @@
 
 // iptables-legacy: tables of the kernel's older packet filter, which nftables does not show. They drop our guests'
 // packets all the same. Its own program is the only way in; where it is installed our pass rule goes in by it, where it
-// is not, the commands are said. The kernel tells nobody of changes to these tables: they are looked at again whenever
-// something else is repaired.
+// is not, the commands are said. The kernel tells nobody of changes to these tables; SettingsWatcher tells of every run
+// of that program.
 
 #include <cstdint>
 #include <string>
@@ -49,6 +49,8 @@ public:
     /// Whether there is a table `filter` at all.
     [[nodiscard]] bool in_use() const;
     /// Nothing when it is not in use; an error when it is and its program cannot be run, with what to run by hand.
+    /// Takes a lock of its own: whoever watches that of the tables (SettingsWatcher) is not told of somebody who only
+    /// looks.
     Result<LegacyRules> scan(std::uint32_t mark);
     /// Our rule at the head of a chain that drops.
     Result<void> open(const LegacyChain& chain, std::uint32_t mark, std::string_view comment);
@@ -57,6 +59,7 @@ public:
 
 private:
     Result<std::string> run(std::vector<std::string> words);
+    Result<std::string> run_with(const std::vector<std::string>& words);
 
     Runner& runner_;
     std::string names_;

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdlib>
@@ -36,9 +37,16 @@ struct FileActions {
     posix_spawn_file_actions_t actions{};
 };
 
+/// Where the program is among `words`: after those that are NAME=value.
+std::size_t program_in(const std::vector<std::string>& words) {
+    const auto is_program = [](const std::string& word) { return word.find('=') == std::string::npos; };
+    return static_cast<std::size_t>(std::find_if(words.begin(), words.end(), is_program) - words.begin());
+}
+
 /// 0, or the errno. `output` becomes the child's stdout and stderr.
-int spawn(const std::string& path, std::vector<std::string> words, int output, pid_t& pid) {
-    std::vector<std::string> environment{"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"};
+int spawn(const std::string& path, std::vector<std::string> words, std::vector<std::string> environment, int output,
+          pid_t& pid) {
+    environment.insert(environment.end(), {"LC_ALL=C", "PATH=/usr/sbin:/usr/bin:/sbin:/bin"});
     if (const char* bus = std::getenv("DBUS_SYSTEM_BUS_ADDRESS"); bus != nullptr)
         environment.push_back(std::string("DBUS_SYSTEM_BUS_ADDRESS=") + bus);
     FileActions files;
@@ -88,16 +96,20 @@ int wait_for_program(pid_t pid) {
 }
 
 Result<pid_t> start_program(const std::vector<std::string>& words, int output) {
-    const std::string path = words.empty() ? std::string() : find_program(words.front());
-    if (path.empty()) return Failure{Error{"there is no such program", words.empty() ? "" : words.front(), {}}};
+    const auto at = program_in(words);
+    const std::string name = at == words.size() ? std::string() : words[at];
+    const std::string path = name.empty() ? std::string() : find_program(name);
+    if (path.empty()) return Failure{Error{"there is no such program", name, {}}};
+    const auto program = words.begin() + static_cast<std::ptrdiff_t>(at);
     pid_t pid = 0;
-    if (const int failed = spawn(path, words, output, pid); failed != 0)
+    if (const int failed = spawn(path, {program, words.end()}, {words.begin(), program}, output, pid); failed != 0)
         return Failure{system_error("cannot start the program", failed, path)};
     return pid;
 }
 
 Result<Output> SystemRunner::run(const std::vector<std::string>& words) {
-    const std::string name = words.empty() ? std::string() : words.front();
+    const auto at = program_in(words);
+    const std::string name = at == words.size() ? std::string() : words[at];
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC) != 0) return Failure{system_error("cannot make a pipe", errno, name)};
     const FileDescriptor reading(ends[0]);

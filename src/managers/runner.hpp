@@ -20,7 +20,8 @@ struct Output {
 class Runner {
 public:
     virtual ~Runner() = default;
-    /// An error when there is no such program, or it does not end in time (it is killed then).
+    /// Words in front of the program that are NAME=value are its environment. An error when there is no such program,
+    /// or it does not end in time (it is killed then).
     virtual Result<Output> run(const std::vector<std::string>& words) = 0;
 };
 

@@ -72,6 +72,7 @@ Result<void> LocalPrivileged::make_zone(const firewall::Firewalld& firewalld) {
 
 /// The same for iptables-legacy, where it is in use. A table that cannot be opened is said, with what to run.
 Result<void> LocalPrivileged::make_legacy_passes() {
+    const LegacyPause pause(settings_);  // over both, so that nothing is missed between them
     managers::IptablesLegacy legacy(runner_);
     const auto rules = legacy.scan(plan_.policy.mark);
     if (!rules) {

@@ -138,14 +138,13 @@ void LocalPrivileged::add_pass_health(std::vector<HealthItem>& items) {
         else
             items.push_back({what, chain.has_our_rule, chain.has_our_rule ? "" : "not there"});
     }
-    // The kernel tells nobody when these change: what is missing comes back with the next repair, or by a reload.
     managers::IptablesLegacy legacy(runner_);
     const auto legacy_rules = legacy.scan(plan_.policy.mark);
     if (!legacy_rules) items.push_back({"rules of iptables-legacy", false, to_string(legacy_rules.error())});
     if (legacy_rules)
         for (const auto& chain : legacy_rules->chains)
             items.push_back({"pass rule in iptables-legacy " + chain.insert_into, chain.has_our_rule,
-                             chain.has_our_rule ? "" : "not there; `vmrouter reload` puts it back"});
+                             chain.has_our_rule ? "" : "not there"});
     for (const Change& change : changes_->all()) {
         if (!std::holds_alternative<FilledChecksums>(change)) continue;
         const auto chain = nft_.list("list chain ip mangle POSTROUTING");

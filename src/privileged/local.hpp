@@ -33,6 +33,22 @@ namespace vmrouter {
 
 inline constexpr log::Logger host_logger{"host"};
 
+/// While it lives we run iptables-legacy ourselves, and are not told of that.
+class LegacyPause {
+public:
+    explicit LegacyPause(std::optional<SettingsWatcher>& watcher) : watcher_(watcher) {
+        if (watcher_) watcher_->pause_legacy();
+    }
+    ~LegacyPause() {
+        if (watcher_) watcher_->watch_legacy();
+    }
+    LegacyPause(const LegacyPause&) = delete;
+    LegacyPause& operator=(const LegacyPause&) = delete;
+
+private:
+    std::optional<SettingsWatcher>& watcher_;
+};
+
 /// Of an instance's record of changes.
 std::string changes_path(const Folders& folders, const std::string& instance);
 

@@ -168,6 +168,7 @@ Result<FileDescriptor> LocalPrivileged::open_settings_events() {
     if (!watcher) return Failure{std::move(watcher).error()};
     settings_ = std::move(*watcher);
     watch_settings();
+    settings_->watch_legacy();
     return settings_->duplicate();
 }
 

@@ -106,6 +106,7 @@ TEST_CASE("Our legacy rule is put in and taken out by its words") {
     const auto rules = legacy.scan(mark);
     REQUIRE(rules);
     REQUIRE(rules->chains.size() == 1);
+    CHECK(machine.asked.back() == "XTABLES_LOCKFILE=/dev/null iptables-legacy -w 5 -S");
     REQUIRE(legacy.open(rules->chains[0], mark, "vmrouter_virbr10"));
     CHECK(machine.asked.back() ==
           "iptables-legacy -w 5 -I FORWARD -m comment --comment vmrouter_virbr10 -m mark --mark 0x100000/0x100000 -j "

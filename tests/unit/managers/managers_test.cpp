@@ -313,6 +313,8 @@ TEST_CASE("a program's status and output come back") {
     CHECK(output->status == 7);
     CHECK(output->text == "out\nerr\n");
     CHECK(runner.run({"sh", "-c", "kill -9 $$"})->status == 137);
+    CHECK(runner.run({"GREETING=a b", "OTHER=", "sh", "-c", "echo \"$GREETING$OTHER\""})->text == "a b\n");
+    CHECK(runner.run({"ONLY=this"}).error().what == "there is no such program");
 }
 
 TEST_CASE("a program gets the c locale and no words of ours through a shell") {
