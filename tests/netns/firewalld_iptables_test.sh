@@ -9,15 +9,12 @@ sed -i 's/^FirewallBackend=.*/FirewallBackend=iptables/' /etc/firewalld/firewall
 both=("ip filter FORWARD" "ip filter INPUT")
 # While it reloads, firewalld drops everything in every table; where we got in meanwhile (security), our rule stays until the end.
 passes_both() { passes_are "${both[@]}" || passes_are "${both[@]}" "ip security FORWARD" "ip security INPUT"; }
+# Its ebtables-restore gives up when another program's transaction comes in the middle of it, as our rule does now and then (README.md,
+# Limits). The next one must go through, and guests must be served after it.
+reloaded() { firewall-cmd "$1" || { echo "$1 failed once" && firewall-cmd "$1"; }; }
 start_firewalld
 expect_match "its rules are iptables'" 'FORWARD_POLICIES_pre|FORWARD_IN_ZONES' "$(iptables -S)"
-start_control
-guest_add g1
-guest_static g1 192.168.100.21/24 192.168.100.1
-step "control: firewalld stops a guest"
-expect_blocked g1 tcp inet 198.51.100.10 80
-stop_control
-guest_delete g1
+expect_firewall_stops_guests firewalld
 
 step "firewalld first, vmrouter second"
 iptables -S | sort -s -k 1,2 >"$LAB/before.iptables"
@@ -28,10 +25,10 @@ guest_dhcp g1 udhcpc
 expect_service g1 "beside firewalld"
 expect_isolation g1
 expect_iptables "beside firewalld"
-check "firewall-cmd --reload" firewall-cmd --reload
+check "firewall-cmd --reload" reloaded --reload
 check "after a reload our rules are there" wait_until 5 passes_both
 expect_service g1 "after a reload"
-check "firewall-cmd --complete-reload" firewall-cmd --complete-reload
+check "firewall-cmd --complete-reload" reloaded --complete-reload
 check "after a complete reload our rules are there" wait_until 5 passes_both
 expect_service g1 "after a complete reload"
 guest_delete g1

@@ -22,13 +22,7 @@ use_zones() {
 }
 
 start_firewalld
-start_control
-guest_add g1
-guest_static g1 192.168.100.21/24 192.168.100.1
-step "control: firewalld stops a guest"
-expect_blocked g1 tcp inet 198.51.100.10 80
-stop_control
-guest_delete g1
+expect_firewall_stops_guests firewalld
 
 use_zones
 

@@ -20,6 +20,15 @@ with_firewalld() {
     cp /usr/share/polkit-1/actions/org.fedoraproject.FirewallD1.{server.policy.choice,policy}
     system_bus
 }
+expect_firewall_stops_guests() { # NAME: the control, before vmrouter runs
+    start_control
+    guest_add g1
+    guest_static g1 192.168.100.21/24 192.168.100.1
+    step "control: $1 stops a guest"
+    expect_blocked g1 tcp inet 198.51.100.10 80
+    stop_control
+    guest_delete g1
+}
 start_firewalld() {
     firewalld --nofork --nopid >>"$LAB/firewalld.log" 2>&1 &
     FIREWALLD_PID=$!

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <asio/io_context.hpp>
 #include <catch2/catch.hpp>
 #include <cerrno>
 #include <chrono>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include "dns/service.hpp"
+#include "tests/support/loop.hpp"
 #include "tests/support/scripted_upstream.hpp"
 
 namespace vmrouter::dns::test {
@@ -203,8 +203,7 @@ public:
     Milliseconds slept{0};
 };
 
-struct Lab {
-    asio::io_context io;
+struct Lab : vmrouter::test::Loop {
     SleepyClock clock;
     SystemRandom random;
     FakeNames names;
@@ -237,20 +236,6 @@ struct Lab {
         run(20ms);  // the loop probes
     }
     ScriptedUpstream& server(std::size_t i = 0) { return *servers[i]; }
-    void run(std::chrono::milliseconds time) {
-        io.restart();
-        io.run_for(time);
-    }
-    template <class Condition>
-    bool run_until(Condition condition, std::chrono::milliseconds limit = 6000ms) {
-        const auto end = Steady::now() + limit;
-        io.restart();
-        while (Steady::now() < end) {
-            if (condition()) return true;
-            io.run_one_for(20ms);
-        }
-        return false;
-    }
     template <class Socket>
     Packet answer(Socket& socket, std::chrono::milliseconds limit = 6000ms) {
         std::optional<Packet> packet;

@@ -1,6 +1,5 @@
 #include "dns/upstream.hpp"
 
-#include <asio/io_context.hpp>
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <fstream>
@@ -8,6 +7,7 @@
 
 #include "dns/message.hpp"
 #include "dns/task.hpp"
+#include "tests/support/loop.hpp"
 #include "tests/support/scripted_upstream.hpp"
 
 using namespace vmrouter;
@@ -51,8 +51,7 @@ Task ask(Upstream& upstream, Packet query, Report& result) {
     result.took = Steady::now() - begin;
 }
 
-struct Lab {
-    asio::io_context io;
+struct Lab : vmrouter::test::Loop {
     SystemRandom random;
     Engine engine{io.get_executor(), random};
     std::vector<std::unique_ptr<ScriptedUpstream>> servers;
@@ -68,18 +67,6 @@ struct Lab {
         upstream = std::make_unique<Upstream>(engine, config);
     }
     ScriptedUpstream& server(std::size_t i = 0) { return *servers[i]; }
-
-    void run(std::chrono::milliseconds time) {
-        io.restart();
-        io.run_for(time);
-    }
-    template <class Condition>
-    bool run_until(Condition condition, std::chrono::milliseconds limit = 6000ms) {
-        const auto end = Steady::now() + limit;
-        io.restart();
-        while (!condition() && Steady::now() < end) io.run_one_for(50ms);
-        return condition();
-    }
     Report exchange(const std::string& name = "www.example.com") {
         Report result;
         ask(*upstream, query_for(name), result);
