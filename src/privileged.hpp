@@ -69,9 +69,12 @@ public:
     /// our settings and our address; one that was renamed away has nothing of ours any more. Idempotent, and cheap when
     /// there is nothing to do.
     virtual Result<SegmentState> restore_segment() = 0;
-    /// Puts back what somebody else removed: tables, guard rules, settings, the address, the pass rules in chains of
-    /// others. What was mended, in words; empty when all was as it should be.
+    /// Puts back what somebody else removed of ours: tables, guard rules, settings. What was mended, in words; empty
+    /// when all was as it should be.
     virtual Result<std::vector<std::string>> repair() = 0;
+    /// Puts our rules into the chains of others again. Not while others change them: a transaction of ours in the
+    /// middle of theirs makes programs fail that write their rules in several steps (firewalld's ebtables-restore).
+    virtual Result<void> repair_passes() = 0;
     /// Tells systemd-resolved, where it runs, of the guests' names (dns.host_lookup): after it or the segment's link
     /// came anew.
     virtual Result<void> tell_host_resolver() = 0;

@@ -24,6 +24,7 @@
 #include "firewall/flow_events.hpp"
 #include "firewall/monitor.hpp"
 #include "src/base/clock.hpp"
+#include "src/base/debounce.hpp"
 #include "src/base/random.hpp"
 #include "src/base/rate.hpp"
 #include "src/control.hpp"
@@ -102,6 +103,8 @@ private:
     asio::awaitable<void> watch_instances();
     void repair_soon();
     void mend();
+    void pass_soon();
+    asio::awaitable<void> pass();
     [[nodiscard]] std::optional<Cidr> overlapping_network() const;
     Result<void> admit(std::span<const dns::ResolvedAddress> addresses);
     asio::awaitable<void> repair();
@@ -192,6 +195,8 @@ private:
     bool segment_retry_ = false;   ///< a timer runs
     bool segment_held_ = false;    ///< nothing is put back until it has run
     bool repairing_ = false;
+    Debounce foreign_changes_{Milliseconds{200}, Milliseconds{3000}};  ///< rules of others, since ours are not in them
+    bool passing_ = false;
     bool told_resolved_ = false;
     bool reloading_ = false;
     bool stopping_ = false;

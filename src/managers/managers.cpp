@@ -101,6 +101,11 @@ std::vector<Error> Managers::leave_alone(Changes& changes, Shared& shared, std::
     return errors;
 }
 
+bool Managers::is_any_running() const {
+    const auto all = processes(places_.proc);
+    return is_running(all, kNetworkManager) || is_running(all, kNetworkd);
+}
+
 std::vector<Error> Managers::tell_network_manager(Changes& changes, Shared& shared, std::string_view instance,
                                                   std::span<const std::string> links, bool running) {
     std::vector<Error> errors;

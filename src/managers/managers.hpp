@@ -43,6 +43,9 @@ public:
     std::vector<Error> leave_alone(Changes& changes, Shared& shared, std::string_view instance,
                                    std::span<const std::string> links);
 
+    /// Whether one of the two runs on this machine's network.
+    [[nodiscard]] bool is_any_running() const;
+
     /// The undo of ToldProgram about these two; our address must be gone from the link. Success also when the manager
     /// or the link is gone.
     Result<void> undo(const ToldProgram& told);

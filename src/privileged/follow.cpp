@@ -62,9 +62,13 @@ Result<std::vector<std::string>> LocalPrivileged::repair() {
         mended.push_back(setting.path);
     }
     for (const auto& port : ports_) silence(port.name);
-    if (auto passed = make_passes(); !passed) return Failure{std::move(passed).error()};
-    if (auto filled = repair_checksums(); !filled) return Failure{std::move(filled).error()};
     return mended;
+}
+
+Result<void> LocalPrivileged::repair_passes() {
+    if (!changes_ || !plan_.segment) return {};
+    if (auto passed = make_passes(); !passed) return passed;
+    return repair_checksums();
 }
 
 }  // namespace vmrouter

@@ -71,6 +71,7 @@ public:
     Result<void> follow(const firewall::Policy& policy, const std::vector<link::Uplink>& uplinks) override;
     Result<SegmentState> restore_segment() override;
     Result<std::vector<std::string>> repair() override;
+    Result<void> repair_passes() override;
     Result<void> tell_host_resolver() override;
     std::vector<HealthItem> health() override;
 
@@ -125,6 +126,7 @@ private:
     Result<void> make_link();
     Result<void> record_ipv6(const std::string& name);
     Result<void> isolate(const std::string& port);
+    void put_back(const std::string& port);
     void silence(const std::string& port);
     Result<void> leave_former_ports();
     void tell_managers(const std::string& newcomer);
@@ -174,6 +176,7 @@ private:
     int segment_index_ = 0;              ///< of the interface that the recorded changes are about
     bool segment_served_ = false;        ///< it has all of them
     std::vector<RememberedPort> ports_;  ///< of the bridge, as last seen
+    std::set<int> welcomed_;             ///< devices that have joined the bridge, by number
     std::optional<SettingsWatcher> settings_;
     managers::SystemRunner runner_;
     managers::Background background_{executor_};

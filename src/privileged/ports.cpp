@@ -17,16 +17,7 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
     if (!plan_.segment || !plan_.segment->is_bridge) return {};
     for (const auto& port : newcomers) {
         tell_managers(port);
-        // A manager with a file for every link has seen it before it was told, and may have taken it off again.
-        const auto links = link::read_links(netlink_);
-        const bool is_free = links && std::any_of(links->begin(), links->end(), [&port](const link::Link& one) {
-                                 return one.name == port && one.master == 0;
-                             });
-        if (!is_free) continue;
-        if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done)
-            host_logger.warn("ATTACH {}", to_string(done.error()));  // it may have gone just now
-        else
-            host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
+        put_back(port);
     }
     auto ports = link::ports(netlink_, segment_index_);
     if (!ports) return Failure{std::move(ports).error()};
@@ -40,6 +31,8 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
         if (!plan_.segment->isolate_guests || port.isolated) continue;
         if (auto done = isolate(port.name); !done) refused.push_back({port.name, std::move(done).error()});
     }
+    for (const auto& port : before)
+        if (std::find(ports_.begin(), ports_.end(), port) == ports_.end()) welcomed_.insert(port.index);
     if (ports_ != before) {
         watch_settings();
         if (auto left = leave_former_ports(); !left) return left;
@@ -50,6 +43,24 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
         if (now && std::any_of(now->begin(), now->end(), [&](const auto& one) { return one.name == port; }))
             return Failure{std::move(error)};
     return {};
+}
+
+/// A manager with a file for every link sees a new port before it is told of it, and may have taken it off again. Once
+/// for each device: afterwards it has been told, and whoever takes the port off means it.
+void LocalPrivileged::put_back(const std::string& port) {
+    const auto links = link::read_links(netlink_);
+    if (!links) return;
+    std::erase_if(welcomed_, [&links](int index) {
+        return std::none_of(links->begin(), links->end(), [index](const auto& one) { return one.index == index; });
+    });
+    const auto found =
+        std::find_if(links->begin(), links->end(), [&port](const auto& one) { return one.name == port; });
+    if (found == links->end() || !welcomed_.insert(found->index).second || found->master != 0) return;
+    if (!managers::Managers(runner_).is_any_running()) return;
+    if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done)
+        host_logger.warn("ATTACH {}", to_string(done.error()));  // it may have gone just now
+    else
+        host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
 }
 
 /// A port is an interface of this host too, and with an IPv6 address of its own it would speak to the guest behind it:

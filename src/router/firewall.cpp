@@ -13,8 +13,8 @@ namespace {
 
 constexpr log::Logger firewall_logger{"firewall"};
 
-/// After the first event at once, and once more when a burst is over: a reload of another firewall is hundreds of
-/// events, and the last one may undo what the first repair did.
+/// After the first event at once, and once more when a burst is over, whose last event may undo what the first repair
+/// did.
 constexpr Milliseconds settle{200};
 
 /// "tcp 192.168.1.1:80", "udp [2001:db8::1]:53"
@@ -89,6 +89,7 @@ asio::awaitable<void> Router::watch_instances() {
 }
 
 void Router::repair_soon() {
+    pass_soon();
     if (repairing_ || stopping_) return;
     repairing_ = true;
     spawn(repair());
@@ -121,6 +122,28 @@ void Router::mend() {
         }
 }
 
+/// Our rules in chains of others, when these have come to rest. A reload of theirs may take seconds and drop everything
+/// meanwhile, so that nothing is lost by the wait.
+void Router::pass_soon() {
+    foreign_changes_.event(clock_.monotonic());
+    if (passing_ || stopping_) return;
+    passing_ = true;
+    spawn(pass());
+}
+
+asio::awaitable<void> Router::pass() {
+    asio::steady_timer timer(io_);
+    while (*foreign_changes_.due() > clock_.monotonic()) {
+        timer.expires_at(*foreign_changes_.due());
+        asio::error_code ignored;
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        if (stopping_) co_return;
+    }
+    passing_ = false;
+    foreign_changes_.reset();
+    if (auto passed = privileged_.repair_passes(); !passed) firewall_logger.error("PASS {}", to_string(passed.error()));
+}
+
 void Router::our_rules_changed(const firewall::Transaction& transaction) {
     firewall_logger.warn("CHANGED our rules were changed by {} (pid {}); they are put back",
                          escape(transaction.process_name), transaction.process);
@@ -131,7 +154,7 @@ void Router::our_rules_changed(const firewall::Transaction& transaction) {
 }
 
 void Router::other_rules_changed(const firewall::Transaction&) {
-    repair_soon();
+    pass_soon();
 }
 
 void Router::blocked(const firewall::Attempt& attempt) {

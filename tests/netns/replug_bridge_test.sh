@@ -75,7 +75,7 @@ for number in 1 2 3 4 5 6 7 8 9 10 11 12; do
     ip link delete quick0
 done
 ip link set vnet2 nomaster && ip link set vnet2 master virbr10
-check "a port has no IPv6 address of the host" sh -c '[ -z "$(ip -6 addr show dev vnet2)" ]'
+check "a port has no IPv6 address of the host" wait_until 5 sh -c '[ -z "$(ip -6 addr show dev vnet2)" ]'
 ip link set vnet2 nomaster
 check "one that has left is as it was" wait_until 5 sh -c '[ "$(cat /proc/sys/net/ipv6/conf/vnet2/disable_ipv6)" = 0 ] && bridge -d link show dev vnet1 | grep -q "isolated on"'
 ip link set vnet2 master virbr10

@@ -249,6 +249,20 @@ TEST_CASE("a manager of another network namespace is not told") {
     CHECK(machine.asked.empty());
 }
 
+TEST_CASE("whether a manager runs here") {
+    FakeMachine machine;
+    CHECK_FALSE(Managers(machine, machine.places).is_any_running());
+    machine.start(300, "systemd-resolved");
+    CHECK_FALSE(Managers(machine, machine.places).is_any_running());
+    SECTION("NetworkManager") {
+        machine.start(411, "NetworkManager");
+    }
+    SECTION("systemd-networkd") {
+        machine.start(301, "systemd-networkd");
+    }
+    CHECK(Managers(machine, machine.places).is_any_running());
+}
+
 TEST_CASE("dhcp clients of the segment are named with their pid and others are not") {
     FakeMachine machine;
     machine.start(77, "dhclient", {"dhclient", "-4", "-pf", "/run/dhclient.enp6s0.pid", "enp6s0"});
