@@ -27,7 +27,10 @@ constexpr int kMessagesPerBatch = 4096;  // under a storm the consumer gets its 
 /// A later state of the same link replaces an earlier one; removal and re-creation stay apart.
 void note_link(Events& events, bool removed, const nlmsghdr& message) {
     const auto header = header_of<ifinfomsg>(message);
-    if (header.ifi_family == AF_BRIDGE) return;  // the port's view; the link's own message follows
+    if (header.ifi_family == AF_BRIDGE) {  // the port's view; a link's own message follows, unless only flags changed
+        events.port_flags = true;
+        return;
+    }
     const auto attributes = Attributes<IFLA_MAX>::of_message(message, sizeof header);
     if (attributes.find(IFLA_WIRELESS) != nullptr) return;  // signal strength
     auto link = parse_link(message);
@@ -89,7 +92,8 @@ void note_all(Events& events, std::array<char, kBufferSize>& buffer, std::size_t
 }  // namespace
 
 bool Events::empty() const {
-    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !routes6 && !rules && !settings;
+    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !routes6 && !rules && !settings &&
+           !port_flags;
 }
 
 bool Events::networks_changed() const {

@@ -31,6 +31,7 @@ struct Events {
     /// forwarding, rp_filter or proxy_arp of an interface, by whomever; the kernel tells of no other settings. That
     /// IPv6 was switched on shows as addresses6.
     bool settings = false;
+    bool port_flags = false;  ///< of a bridge's port: isolated, learning, ...
 
     [[nodiscard]] bool empty() const;
     /// Whether IPv4 networks, uplinks or blocked prefixes may be others now.

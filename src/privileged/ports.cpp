@@ -27,9 +27,13 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
     std::vector<std::pair<std::string, Error>> refused;
     for (const auto& port : *ports) {
         ports_.push_back({port.name, port.index});
-        if (std::find(before.begin(), before.end(), ports_.back()) == before.end()) silence(port.name);
+        const bool is_new = std::find(before.begin(), before.end(), ports_.back()) == before.end();
+        if (is_new) silence(port.name);
         if (!plan_.segment->isolate_guests || port.isolated) continue;
-        if (auto done = isolate(port.name); !done) refused.push_back({port.name, std::move(done).error()});
+        if (auto done = isolate(port.name); !done)
+            refused.push_back({port.name, std::move(done).error()});
+        else if (!is_new)
+            host_logger.warn("REPAIR the isolation of {}, which somebody had ended", port.name);
     }
     for (const auto& port : before)
         if (std::find(ports_.begin(), ports_.end(), port) == ports_.end()) welcomed_.insert(port.index);

@@ -92,10 +92,9 @@ asio::awaitable<void> Router::watch_links() {
         if (events.networks_changed()) follow_segment();
         if (events.networks_changed() || events.settings || (users && (events.routes6 || events.addresses6)))
             follow_host();  // settings: others may want to forward too
-        if (events.networks_changed()) {
-            follow_ports(events.links);
+        if (events.networks_changed() || events.port_flags) follow_ports(events.links);
+        if (events.networks_changed())
             resolver_->nudge();  // a file system without inotify, a resolver that came with the link
-        }
         if (events.rules || events.settings || events.addresses6 || events.overrun) repair_soon();
     }
 }

@@ -45,8 +45,7 @@ named "spanning tree" 'options of the bridge virbr10: somebody' 'echo 1 >/sys/cl
     'echo 0 >/sys/class/net/virbr10/bridge/stp_state'
 named "snooping" 'options of the bridge virbr10: somebody' 'echo 1 >/sys/class/net/virbr10/bridge/multicast_snooping' \
     'echo 0 >/sys/class/net/virbr10/bridge/multicast_snooping'
-named "a port that is not isolated" "isolation of the ports: not isolated: $PORT" "bridge link set dev $PORT isolated off" \
-    "bridge link set dev $PORT isolated on"
+named "a port that is not isolated" "isolation of the ports: not isolated: $PORT" "bridge link set dev $PORT isolated off"
 named "the dead man's switch" "routing rules of the dead man's switch: not those" \
     'eval "ip rule del $(ip rule | sed -n "s/^100:[[:space:]]*//p" | head -1)"'
 mapfile -t SETTINGS < <(python3 -I -c 'import socket, sys, json

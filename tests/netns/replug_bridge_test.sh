@@ -83,6 +83,8 @@ check "a port that was off and on is isolated again" wait_until 5 sh -c 'bridge 
 check "and silent" wait_until 5 sh -c '[ "$(cat /proc/sys/net/ipv6/conf/vnet2/disable_ipv6)" = 1 ]'
 sysctl -qw net.ipv6.conf.vnet2.disable_ipv6=0
 check "a port that somebody lets speak is silent again" wait_until 5 sh -c '[ "$(cat /proc/sys/net/ipv6/conf/vnet2/disable_ipv6)" = 1 ]'
+bridge link set dev vnet1 isolated off
+check "a port whose isolation somebody ends is isolated again" wait_until 5 sh -c 'bridge -d link show dev vnet1 | grep -q "isolated on"'
 works "after ports came and went"
 check "no error was said" sh -c "! tail -n +$MARK '$LAB/vmrouter.log' | grep -E 'error|warning: (PORT|ISOLATE)'"
 

@@ -70,13 +70,8 @@ public:
     };
     using Script = std::function<std::optional<Answer>(const Asked&)>;
 
-    explicit ScriptedUpstream(asio::io_context& io, std::uint16_t port = 0)
-        : io_(io), udp_(io, {asio::ip::address_v4::loopback(), port}), tcp_(io) {
-        const auto local = udp_.local_endpoint().port();
-        tcp_.open(asio::ip::tcp::v4());
-        tcp_.set_option(asio::ip::tcp::acceptor::reuse_address(true));
-        tcp_.bind({asio::ip::address_v4::loopback(), local});
-        tcp_.listen();
+    explicit ScriptedUpstream(asio::io_context& io, std::uint16_t port = 0) : io_(io), udp_(io), tcp_(io) {
+        const auto local = open(port);
         udp_.set_option(asio::socket_base::receive_buffer_size(8 << 20));
         endpoint = *Endpoint::parse("127.0.0.1:" + std::to_string(local));
         script = [](const Asked& asked) { return Answer{make_response(asked.query)}; };
@@ -114,6 +109,22 @@ public:
     }
 
 private:
+    /// Both sockets on one port; a free one of UDP may be taken for TCP, by a connection of this very test.
+    std::uint16_t open(std::uint16_t port) {
+        for (int attempts = 0;; ++attempts) {
+            udp_ = {io_, {asio::ip::address_v4::loopback(), port}};
+            const auto local = udp_.local_endpoint().port();
+            tcp_ = asio::ip::tcp::acceptor(io_, asio::ip::tcp::v4());
+            tcp_.set_option(asio::ip::tcp::acceptor::reuse_address(true));
+            asio::error_code error;
+            tcp_.bind({asio::ip::address_v4::loopback(), local}, error);
+            if (error && port == 0 && attempts < 100) continue;
+            asio::detail::throw_error(error, "bind");
+            tcp_.listen();
+            return local;
+        }
+    }
+
     std::optional<Answer> ask(Asked asked) {
         if (is_health_probe(asked.query)) {
             ++probes;

@@ -94,12 +94,8 @@ TEST_CASE("the listeners can be replaced while questions are out") {
     Stream stream{lab.port};
     stream.send(framed(make_query({.name = "tcp.example.com"})));
     lab.run(30ms);
-    auto udp = open_udp_socket(our_address, "lo", 0);
-    REQUIRE(udp);
-    lab.port = port_of(udp->get());
-    auto tcp = open_tcp_socket(our_address, "lo", lab.port);
-    REQUIRE(tcp);
-    lab.service->replace_sockets(std::move(*udp), std::move(*tcp));
+    auto [udp, tcp] = lab.open_sockets();
+    lab.service->replace_sockets(std::move(udp), std::move(tcp));
     lab.run(150ms);
     stream.receive();
     CHECK(stream.closed);

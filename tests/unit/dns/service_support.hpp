@@ -223,17 +223,24 @@ struct Lab : vmrouter::test::Loop {
         config.local.own_name = "router";
     }
     void start() {
-        auto udp = open_udp_socket(our_address, "lo", 0);
-        REQUIRE(udp);
-        port = port_of(udp->get());
-        auto tcp = open_tcp_socket(our_address, "lo", port);
-        REQUIRE(tcp);
-        service.emplace(io.get_executor(), std::move(*udp), std::move(*tcp), config, names, observer, random, clock);
+        auto [udp, tcp] = open_sockets();
+        service.emplace(io.get_executor(), std::move(udp), std::move(tcp), config, names, observer, random, clock);
         PrefixSet blocked = always_blocked();
         blocked.finish();
         service->set_blocked(blocked);
         service->start();
         run(20ms);  // the loop probes
+    }
+    /// Both on one port, `port` from here on; a free one of UDP may be taken for TCP.
+    std::pair<FileDescriptor, FileDescriptor> open_sockets() {
+        for (int attempts = 0; attempts < 100; ++attempts) {
+            auto udp = open_udp_socket(our_address, "lo", 0);
+            REQUIRE(udp);
+            port = port_of(udp->get());
+            if (auto tcp = open_tcp_socket(our_address, "lo", port)) return {std::move(*udp), std::move(*tcp)};
+        }
+        FAIL("no port is free for UDP and TCP");
+        return {};
     }
     ScriptedUpstream& server(std::size_t i = 0) { return *servers[i]; }
     template <class Socket>

@@ -150,6 +150,18 @@ TEST_CASE("a port that was on a bridge for a moment only is told as one that was
     CHECK_FALSE(on_bridge.back());
 }
 
+TEST_CASE("a port's flags are heard of") {
+    IN_NAMESPACE;
+    REQUIRE(run("ip link add b0 type bridge; ip link add p0 type veth peer name q0; ip link set p0 master b0"));
+    asio::io_context io;
+    auto socket = open_event_socket();
+    Monitor monitor(io, std::move(*socket));
+    CHECK(monitor.drain().empty());
+    REQUIRE(run("bridge link set dev p0 isolated on"));
+    CHECK(monitor.drain().port_flags);
+    CHECK(monitor.drain().empty());
+}
+
 TEST_CASE("a waiting monitor wakes for the first event and not without one") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add eth0 type veth peer name q0"));
