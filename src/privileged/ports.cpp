@@ -106,12 +106,11 @@ Result<void> LocalPrivileged::make_tap(const std::string& name, uid_t owner) {
     if (!plan_.segment || !plan_.segment->is_bridge)
         return Failure{Error{"a tap needs a bridge, and this instance serves none", name, "serve one: network.bridge"}};
     const auto& bridge = plan_.segment->name;
-    const auto links = link::read_links(netlink_);
-    if (!links) return Failure{links.error()};
-    if (std::any_of(links->begin(), links->end(), [&name](const auto& one) { return one.name == name; }))
+    if (netlink_.index_of(name) != 0)  // also by a second name of an interface (altname)
         return Failure{Error{"there is an interface of that name already", name, "choose another name for the tap"}};
     if (auto recorded = changes_->record(CreatedLink{name, {}}); !recorded) return recorded;
     auto done = link::create_tap(netlink_, name, owner);
+    const bool made = done.has_value();
     if (done) done = link::set_mtu(netlink_, name, plan_.segment->mtu);
     if (done) done = link::enslave(netlink_, name, bridge);
     if (done) silence(name);
@@ -121,7 +120,8 @@ Result<void> LocalPrivileged::make_tap(const std::string& name, uid_t owner) {
         host_logger.info("TAP {} on {} for user {}", name, bridge, owner);
         return {};
     }
-    if (auto gone = link::delete_link(netlink_, name); !gone) host_logger.warn("TAP {}", to_string(gone.error()));
+    if (made)
+        if (auto gone = link::delete_link(netlink_, name); !gone) host_logger.warn("TAP {}", to_string(gone.error()));
     if (auto forgotten = changes_->forget(CreatedLink{name, {}}); !forgotten) return forgotten;
     return done;
 }

@@ -30,6 +30,11 @@ is_gone() { ! test -e "/sys/class/net/$1"; }
 step "a guest on a tap"
 cat >/etc/vm.toml <<<$'[network]\nbridge = "virbr10"'
 start_vmrouter --config /etc/vm.toml
+ip link property add dev brother altname vnet81
+run_vmrouter 1 tap vnet81 --user operator
+expect_match "a second name of another interface is taken" "there is an interface of that name already" "$(cat "$LAB/out")"
+check "whose it is has lost nothing" ip link show brother
+ip link property del dev brother altname vnet81
 run_vmrouter 0 tap vnet81 --user operator
 wired t1 vnet81
 guest_add other
