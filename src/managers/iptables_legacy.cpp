@@ -12,6 +12,8 @@ namespace {
 
 using Words = std::vector<std::string_view>;
 
+constexpr std::size_t kRulesLimit = std::size_t{16} << 20;  // a long list of addresses to block has 100,000 rules
+
 struct Printed {
     std::map<std::string, std::string, std::less<>> policies;
     std::map<std::string, std::vector<Words>, std::less<>> rules;  ///< without "-A CHAIN"; decoration left out
@@ -109,6 +111,11 @@ bool leads_to(const Printed& all, std::string_view chain, std::string_view targe
            std::find(found->second.begin(), found->second.end(), wanted) != found->second.end();
 }
 
+Result<Output> succeeded(Result<Output> output) {
+    if (!output || output->status == 0) return output;
+    return Failure{Error{"refused: " + escape(trim(output->text)), std::string(kIptablesLegacy), {}}};
+}
+
 bool holds_ours(const Printed& all, std::string_view chain, std::uint32_t mark) {
     const auto found = all.rules.find(chain);
     return found != all.rules.end() && std::any_of(found->second.begin(), found->second.end(),
@@ -149,23 +156,20 @@ bool IptablesLegacy::in_use() const {
     return std::find(lines.begin(), lines.end(), "filter") != lines.end();
 }
 
-Result<std::string> IptablesLegacy::run(std::vector<std::string> words) {
+Result<void> IptablesLegacy::run(std::vector<std::string> words) {
     words.insert(words.begin(), {std::string(kIptablesLegacy), "-w", "5"});
-    return run_with(words);
-}
-
-Result<std::string> IptablesLegacy::run_with(const std::vector<std::string>& words) {
-    auto output = runner_.run(words);
-    if (!output) return Failure{std::move(output).error()};
-    if (output->status == 0) return std::move(output->text);
-    return Failure{Error{"refused: " + escape(trim(output->text)), std::string(kIptablesLegacy), {}}};
+    auto done = succeeded(runner_.run(words));
+    if (!done) return Failure{std::move(done).error()};
+    return {};
 }
 
 Result<LegacyRules> IptablesLegacy::scan(std::uint32_t mark) {
     if (!in_use()) return LegacyRules{};
-    auto printed = run_with({"XTABLES_LOCKFILE=/dev/null", std::string(kIptablesLegacy), "-w", "5", "-S"});
-    if (printed) return read_legacy(*printed, mark);
-    auto error = std::move(printed).error();
+    const std::vector<std::string> words{"XTABLES_LOCKFILE=/dev/null", std::string(kIptablesLegacy), "-w", "5", "-S"};
+    auto printed = succeeded(runner_.run_up_to(kRulesLimit, words));
+    if (printed && !printed->truncated) return read_legacy(printed->text, mark);
+    auto error = printed ? Error{"they are more than 16 MiB", std::string(kIptablesLegacy), {}}
+                         : std::move(printed).error();
     error.what =
         "there are rules of iptables-legacy, which nftables cannot see, and they cannot be read: " + error.what;
     for (const auto& command : legacy_cure(mark))
@@ -176,9 +180,7 @@ Result<LegacyRules> IptablesLegacy::scan(std::uint32_t mark) {
 Result<void> IptablesLegacy::open(const LegacyChain& chain, std::uint32_t mark, std::string_view comment) {
     std::vector<std::string> words{"-I", chain.insert_into, "-m", "comment", "--comment", std::string(comment)};
     for (auto& word : our_words(mark)) words.push_back(std::move(word));
-    auto done = run(std::move(words));
-    if (!done) return Failure{std::move(done).error()};
-    return {};
+    return run(std::move(words));
 }
 
 Result<void> IptablesLegacy::close(std::uint32_t mark) {
@@ -190,7 +192,7 @@ Result<void> IptablesLegacy::close(std::uint32_t mark) {
             if (word.size() >= 2 && word.front() == '"') word = word.substr(1, word.size() - 2);
             words.emplace_back(word);
         }
-        if (auto done = run(std::move(words)); !done) return Failure{std::move(done).error()};
+        if (auto done = run(std::move(words)); !done) return done;
     }
     return {};
 }

@@ -48,9 +48,9 @@ public:
 
     /// Whether there is a table `filter` at all.
     [[nodiscard]] bool in_use() const;
-    /// Nothing when it is not in use; an error when it is and its program cannot be run, with what to run by hand.
-    /// Takes a lock of its own: whoever watches that of the tables (SettingsWatcher) is not told of somebody who only
-    /// looks.
+    /// Nothing when it is not in use; an error when it is and its program cannot be run, or says more than can be
+    /// read, with what to run by hand. Takes a lock of its own: whoever watches that of the tables (SettingsWatcher) is
+    /// not told of somebody who only looks.
     Result<LegacyRules> scan(std::uint32_t mark);
     /// Our rule at the head of a chain that drops.
     Result<void> open(const LegacyChain& chain, std::uint32_t mark, std::string_view comment);
@@ -58,8 +58,7 @@ public:
     Result<void> close(std::uint32_t mark);
 
 private:
-    Result<std::string> run(std::vector<std::string> words);
-    Result<std::string> run_with(const std::vector<std::string>& words);
+    Result<void> run(std::vector<std::string> words);
 
     Runner& runner_;
     std::string names_;

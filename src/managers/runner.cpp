@@ -19,7 +19,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr std::size_t kOutputLimit = 64 * 1024;
+constexpr std::size_t kUsualLimit = 64 * 1024;
 constexpr std::array kFolders{"/usr/sbin", "/usr/bin", "/sbin", "/bin", "/run/current-system/sw/bin"};
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
@@ -63,7 +63,7 @@ int milliseconds_until(Clock::time_point end) {
 }
 
 /// Reads until the other end is closed; false when that does not happen in time.
-bool read_all(int fd, Clock::time_point end, std::string& text) {
+bool read_all(int fd, Clock::time_point end, std::size_t limit, Output& output) {
     for (;;) {
         pollfd wait{fd, POLLIN, 0};
         const int ready = poll(&wait, 1, milliseconds_until(end));
@@ -73,8 +73,10 @@ bool read_all(int fd, Clock::time_point end, std::string& text) {
         const auto got = read(fd, chunk.data(), chunk.size());
         if (got < 0 && errno == EINTR) continue;
         if (got <= 0) return true;
-        const auto room = kOutputLimit - text.size();
-        text.append(chunk.data(), std::min(static_cast<std::size_t>(got), room));
+        const auto size = static_cast<std::size_t>(got);
+        const auto room = limit - output.text.size();
+        output.text.append(chunk.data(), std::min(size, room));
+        output.truncated |= size > room;
     }
 }
 
@@ -108,6 +110,10 @@ Result<pid_t> start_program(const std::vector<std::string>& words, int output) {
 }
 
 Result<Output> SystemRunner::run(const std::vector<std::string>& words) {
+    return run_up_to(kUsualLimit, words);
+}
+
+Result<Output> SystemRunner::run_up_to(std::size_t limit, const std::vector<std::string>& words) {
     const auto at = program_in(words);
     const std::string name = at == words.size() ? std::string() : words[at];
     std::array<int, 2> ends{};
@@ -119,7 +125,7 @@ Result<Output> SystemRunner::run(const std::vector<std::string>& words) {
     writing.reset();
 
     Output output;
-    const bool ended = read_all(reading.get(), Clock::now() + limit_, output.text);
+    const bool ended = read_all(reading.get(), Clock::now() + limit_, limit, output);
     if (!ended) kill(*pid, SIGKILL);
     output.status = wait_for_program(*pid);
     if (!ended) {

@@ -3,6 +3,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <string>
 #include <vector>
 
@@ -11,8 +12,9 @@
 namespace vmrouter::managers {
 
 struct Output {
-    int status = 0;    ///< the program's exit status
-    std::string text;  ///< what it wrote to stdout and stderr, at most 64 KiB
+    int status = 0;          ///< the program's exit status
+    std::string text;        ///< what it wrote to stdout and stderr, up to a limit
+    bool truncated = false;  ///< it wrote more than that
     friend bool operator==(const Output&, const Output&) = default;
 };
 
@@ -23,6 +25,11 @@ public:
     /// Words in front of the program that are NAME=value are its environment. An error when there is no such program,
     /// or it does not end in time (it is killed then).
     virtual Result<Output> run(const std::vector<std::string>& words) = 0;
+    /// For programs that may have a lot to say: run() keeps 64 KiB of it, this one `limit` bytes.
+    virtual Result<Output> run_up_to(std::size_t limit, const std::vector<std::string>& words) {
+        static_cast<void>(limit);
+        return run(words);
+    }
 };
 
 /// Looks in the system's folders only, passes the C locale and nothing else of our environment but D-Bus's address, and
@@ -31,6 +38,7 @@ class SystemRunner final : public Runner {
 public:
     explicit SystemRunner(std::chrono::milliseconds limit = std::chrono::seconds(10)) : limit_(limit) {}
     Result<Output> run(const std::vector<std::string>& words) override;
+    Result<Output> run_up_to(std::size_t limit, const std::vector<std::string>& words) override;
 
 private:
     std::chrono::milliseconds limit_;

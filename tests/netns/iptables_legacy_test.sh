@@ -51,6 +51,14 @@ kill -STOP "$VMROUTER_PID"
 iptables-legacy -F FORWARD
 kill -CONT "$VMROUTER_PID"
 check "a flush while it was stopped" wait_until 5 legacy_whole
+step "a long list of others, before the chain that drops"
+for number in {1..500}; do
+    printf -- '-A INPUT -s 198.18.%d.%d/32 -m comment --comment "%0200d" -j DROP\n' $((number / 250)) $((number % 250)) "$number"
+done | { echo '*filter' && cat && echo COMMIT; } >"$LAB/long"
+iptables-legacy-restore --noflush <"$LAB/long"
+check "what it runs itself does not wake it again" wait_until 20 quiet
+expect_equal "our rule is there once" "FORWARD INPUT " "$(legacy_passes)"
+sed 's/^-A/-D/' "$LAB/long" | iptables-legacy-restore --noflush
 step "our rule there opens nothing once our own table is gone"
 kill -STOP "$VMROUTER_PID"
 nft delete table inet vmrouter_virbr10

@@ -43,13 +43,20 @@ public:
         for (const auto& word : words) text += (text.empty() ? "" : " ") + word;
         asked.push_back(text);
         if (!installed) return Failure{Error{"there is no such program", words[0], {}}};
-        return text.ends_with(" -S") ? Output{0, rules} : Output{};
+        return text.ends_with(" -S") ? said(64 * 1024) : Output{};
+    }
+    Result<Output> run_up_to(std::size_t limit, const std::vector<std::string>& words) override {
+        auto output = run(words);
+        return output ? Result<Output>(said(limit)) : std::move(output);
     }
 
     std::string rules;
     std::string names;
     bool installed = true;
     Lines asked;
+
+private:
+    [[nodiscard]] Output said(std::size_t limit) const { return {0, rules.substr(0, limit), rules.size() > limit}; }
 };
 
 }  // namespace
@@ -114,6 +121,27 @@ TEST_CASE("Our legacy rule is put in and taken out by its words") {
     machine.rules = "-P FORWARD DROP\n" + line("FORWARD", pass) + line("FORWARD", "-i eth0 -j ACCEPT");
     REQUIRE(legacy.close(mark));
     CHECK(machine.asked.back() == "iptables-legacy -w 5 -D FORWARD " + std::string(pass));
+}
+
+TEST_CASE("A legacy rule of ours behind a hundred thousand others is seen, and what cannot be read to its end is said") {
+    FakeLegacy machine("filter\n");
+    const auto many = [](int count) {
+        std::string text = "-P FORWARD DROP\n";
+        for (int i = 0; i < count; ++i) text += line("INPUT", "-s 192.0.2." + std::to_string(i % 256) + "/32 -j DROP");
+        return text + line("FORWARD", pass);
+    };
+    machine.rules = many(100000);
+    IptablesLegacy legacy(machine, machine.names);
+    const auto rules = legacy.scan(mark);
+    REQUIRE(rules);
+    REQUIRE_FALSE(rules->chains.empty());
+    CHECK(rules->chains[0].has_our_rule);
+
+    machine.rules = many(1000000);
+    const auto cut = legacy.scan(mark);
+    REQUIRE_FALSE(cut);
+    CHECK(cut.error().what.ends_with("they cannot be read: they are more than 16 MiB"));
+    CHECK(cut.error().hint.find(legacy_cure(mark)[0]) != std::string::npos);
 }
 
 TEST_CASE("Without the legacy program the commands are said") {

@@ -359,4 +359,9 @@ TEST_CASE("output beyond the limit is read and dropped") {
     REQUIRE(output);
     CHECK(output->status == 0);
     CHECK(output->text.size() == 64 * 1024);
+    CHECK(output->truncated);
+    const auto more = runner.run_up_to(300000, {"head", "-c", "300000", "/dev/zero"});
+    REQUIRE(more);
+    CHECK(more->text.size() == 300000);
+    CHECK_FALSE(more->truncated);
 }
