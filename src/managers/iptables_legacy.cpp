@@ -168,8 +168,8 @@ Result<LegacyRules> IptablesLegacy::scan(std::uint32_t mark) {
     const std::vector<std::string> words{"XTABLES_LOCKFILE=/dev/null", std::string(kIptablesLegacy), "-w", "5", "-S"};
     auto printed = succeeded(runner_.run_up_to(kRulesLimit, words));
     if (printed && !printed->truncated) return read_legacy(printed->text, mark);
-    auto error = printed ? Error{"they are more than 16 MiB", std::string(kIptablesLegacy), {}}
-                         : std::move(printed).error();
+    auto error =
+        printed ? Error{"they are more than 16 MiB", std::string(kIptablesLegacy), {}} : std::move(printed).error();
     error.what =
         "there are rules of iptables-legacy, which nftables cannot see, and they cannot be read: " + error.what;
     for (const auto& command : legacy_cure(mark))

@@ -123,7 +123,7 @@ TEST_CASE("Our legacy rule is put in and taken out by its words") {
     CHECK(machine.asked.back() == "iptables-legacy -w 5 -D FORWARD " + std::string(pass));
 }
 
-TEST_CASE("A legacy rule of ours behind a hundred thousand others is seen, and what cannot be read to its end is said") {
+TEST_CASE("A legacy rule of ours is seen behind many others, and that there are too many is said") {
     FakeLegacy machine("filter\n");
     const auto many = [](int count) {
         std::string text = "-P FORWARD DROP\n";
