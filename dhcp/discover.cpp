@@ -22,8 +22,11 @@ struct Candidate {
 
 bool was_held_by_client(const Exchange& exchange, Ipv4 address) {
     const bool by_client_id = exchange.message.chaddr.empty() || exchange.config.identity == Identity::ClientId;
-    if (by_client_id && exchange.leases.previous({}, exchange.message.client_id()) == address) return true;
-    return !exchange.message.chaddr.empty() && exchange.leases.previous(exchange.message.chaddr, {}) == address;
+    const auto previous = [&](const HardwareAddress& hardware) {
+        return exchange.leases.previous(hardware, exchange.message.client_id(), id_scope(exchange.config.identity));
+    };
+    if (by_client_id && previous({}) == address) return true;
+    return !exchange.message.chaddr.empty() && previous(exchange.message.chaddr) == address;
 }
 
 std::optional<Candidate> candidate(const Exchange& exchange, Decision& decision, const std::optional<Ipv4>& except) {

@@ -85,7 +85,7 @@ Terms with_timers(const Exchange& exchange, Seconds lease, bool renewal) {
 
 void warn_of_clones(const Exchange& exchange, Decision& decision, const Lease& fresh) {
     if (exchange.config.identity != Identity::Mac || fresh.client_id.empty() || fresh.hardware.empty()) return;
-    for (const Lease* other : exchange.leases.by_client_id(fresh.client_id)) {
+    for (const Lease* other : exchange.leases.by_client_id(fresh.client_id, IdScope::Everybody)) {
         if (other->hardware == fresh.hardware || exchange.now - other->last_seen > clone_window) continue;
         warn(decision, Warning::Kind::DuplicateClientId,
              client_text(fresh.hardware, fresh.name) + " and " + client_text(other->hardware, other->name) +
@@ -119,6 +119,10 @@ std::uint64_t look_like_networks(const Range& range) {
     const auto count = [](std::uint64_t below) { return below / 256 * 2 + (below % 256 > 0 ? 1 : 0); };
     if (range.first.value >> 29 != 0b110) return 0;
     return count(std::uint64_t{range.last.value} + 1) - count(range.first.value);
+}
+
+bool names(const HostEntry& host, const HardwareAddress& hardware) {
+    return std::ranges::any_of(host.macs, [&](const HardwarePattern& mac) { return mac.matches(hardware); });
 }
 
 }  // namespace
@@ -288,9 +292,13 @@ ReservedAddress reserved_address(const Exchange& exchange, const std::optional<I
     const Lease* entry = exchange.leases.find(*host->address);
     if (entry == nullptr || entry->state == LeaseState::Offered) return ReservedAddress::Available;
     if (entry->quarantined()) return ReservedAddress::Unusable;
+    if (same_client(*entry, exchange)) return ReservedAddress::Available;
+    // A client-id beside the hardware address on a line is no way to what that hardware address holds (Identity::Mac).
+    if (exchange.config.identity == Identity::Mac && names(*host, entry->hardware) &&
+        !names(*host, exchange.message.chaddr))
+        return ReservedAddress::Unusable;
     // Several hardware addresses on one line are one machine: the one that is there now has the address.
-    const bool same_line =
-        same_client(*entry, exchange) || exchange.reservations.match(entry->hardware, entry->client_id) == host;
+    const bool same_line = exchange.reservations.match(entry->hardware, entry->client_id) == host;
     return same_line ? ReservedAddress::Available : ReservedAddress::Unusable;
 }
 

@@ -237,13 +237,14 @@ std::vector<const Lease*> LeaseTable::by_hardware(const HardwareAddress& hardwar
     return bound_first(std::move(found));
 }
 
-std::vector<const Lease*> LeaseTable::by_client_id(Bytes client_id, std::size_t count) const {
+std::vector<const Lease*> LeaseTable::by_client_id(Bytes client_id, IdScope scope, std::size_t count) const {
     std::vector<const Lease*> found;
     if (client_id.empty()) return found;
     const auto& index = state_->by_client_id;
     for (auto* node = index.first(state_->key(client_id)); node != nullptr && found.size() < count;
          node = index.next(*node))
-        if (std::ranges::equal(node->lease.client_id, client_id)) found.push_back(&node->lease);
+        if (std::ranges::equal(node->lease.client_id, client_id) && in_scope(node->lease.hardware, scope))
+            found.push_back(&node->lease);
     return bound_first(std::move(found));
 }
 
@@ -252,8 +253,8 @@ const Lease* LeaseTable::by_name(std::string_view name) const {
     return node == nullptr ? nullptr : &node->lease;
 }
 
-std::optional<Ipv4> LeaseTable::previous(const HardwareAddress& hardware, Bytes client_id) const {
-    return state_->former.address_of(hardware, client_id);
+std::optional<Ipv4> LeaseTable::previous(const HardwareAddress& hardware, Bytes client_id, IdScope scope) const {
+    return state_->former.address_of(hardware, client_id, scope);
 }
 
 bool LeaseTable::dropped(Ipv4 address, const HardwareAddress& hardware, Bytes client_id) const {

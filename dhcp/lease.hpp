@@ -93,6 +93,12 @@ struct LeaseChange {
     friend bool operator==(const LeaseChange&, const LeaseChange&) = default;
 };
 
+/// Whose leases a client-id finds.
+enum class IdScope : std::uint8_t {
+    Everybody,        ///< of every client that sent it
+    WithoutHardware,  ///< only of those that have no hardware address, for which it is all there is
+};
+
 /// A change that was applied.
 struct AppliedChange {
     Cause cause = Cause::Offer;
@@ -135,12 +141,12 @@ public:
     /// Bound leases and offers (never quarantines) of a client, Bound first, then by age, newest first; at most `count`
     /// are visited.
     [[nodiscard]] std::vector<const Lease*> by_hardware(const HardwareAddress& hardware, std::size_t count = 16) const;
-    [[nodiscard]] std::vector<const Lease*> by_client_id(Bytes client_id, std::size_t count = 16) const;
+    [[nodiscard]] std::vector<const Lease*> by_client_id(Bytes client_id, IdScope scope, std::size_t count = 16) const;
     /// The Bound lease that has this name, case-insensitively.
     [[nodiscard]] const Lease* by_name(std::string_view name) const;
     /// The address that a client held before its lease ended, until it is leased again: by hardware address, or by
     /// client-id when `hardware` is empty. Bounded memory, oldest forgotten first.
-    [[nodiscard]] std::optional<Ipv4> previous(const HardwareAddress& hardware, Bytes client_id) const;
+    [[nodiscard]] std::optional<Ipv4> previous(const HardwareAddress& hardware, Bytes client_id, IdScope scope) const;
     /// The operator dropped this client's lease of that address, and it has asked for none since.
     [[nodiscard]] bool dropped(Ipv4 address, const HardwareAddress& hardware, Bytes client_id) const;
 

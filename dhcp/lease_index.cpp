@@ -104,12 +104,12 @@ const FormerHolders::Holder* FormerHolders::find(Ipv4 address) const {
     return found == by_address_.end() ? nullptr : &*found->second;
 }
 
-std::optional<Ipv4> FormerHolders::address_of(const HardwareAddress& hardware, Bytes client_id) const {
+std::optional<Ipv4> FormerHolders::address_of(const HardwareAddress& hardware, Bytes client_id, IdScope scope) const {
     const auto found = by_key_.find(hardware.empty() ? key(client_id) : key(hardware));
     if (found == by_key_.end()) return std::nullopt;
     const Holder* holder = find(found->second);
-    const bool same = hardware.empty() ? !client_id.empty() && std::ranges::equal(holder->client_id, client_id)
-                                       : holder->hardware == hardware;
+    const bool same_id = !client_id.empty() && std::ranges::equal(holder->client_id, client_id);
+    const bool same = hardware.empty() ? same_id && in_scope(holder->hardware, scope) : holder->hardware == hardware;
     return same ? std::optional{found->second} : std::nullopt;
 }
 

@@ -19,6 +19,10 @@ namespace vmrouter::dhcp {
 
 struct LeaseNode;
 
+inline bool in_scope(const HardwareAddress& hardware, IdScope scope) {
+    return scope == IdScope::Everybody || hardware.empty();
+}
+
 struct ChainLink {
     LeaseNode* previous = nullptr;
     LeaseNode* next = nullptr;
@@ -124,7 +128,7 @@ public:
     std::optional<Ipv4> remember(Holder holder);
     void forget(Ipv4 address);
     [[nodiscard]] const Holder* find(Ipv4 address) const;
-    [[nodiscard]] std::optional<Ipv4> address_of(const HardwareAddress& hardware, Bytes client_id) const;
+    [[nodiscard]] std::optional<Ipv4> address_of(const HardwareAddress& hardware, Bytes client_id, IdScope scope) const;
     [[nodiscard]] const std::list<Holder>& oldest_first() const { return holders_; }
 
 private:

@@ -56,8 +56,9 @@ std::optional<Ipv4> choose_free(const LeaseTable& leases, const ServerConfig& co
     };
     const bool by_client_id = hardware.empty() || config.identity == Identity::ClientId;
     std::optional<Ipv4> previous;
-    if (by_client_id && !client_id.empty()) previous = leases.previous({}, client_id);
-    if (!previous && !hardware.empty()) previous = leases.previous(hardware, {});
+    const IdScope scope = id_scope(config.identity);
+    if (by_client_id && !client_id.empty()) previous = leases.previous({}, client_id, scope);
+    if (!previous && !hardware.empty()) previous = leases.previous(hardware, {}, scope);
     if (previous && can_have(*previous)) return previous;
     if (requested && can_have(*requested)) return requested;
 

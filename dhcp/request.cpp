@@ -96,7 +96,8 @@ Decision on_request(const Exchange& exchange) {
         if (reason == Silence::StorageBroken || state != State::Selecting) return silent(std::move(decision), reason);
         return nak(exchange, std::move(decision), address, std::string(words(reason)));
     }
-    const bool fresh = bound == nullptr && leases.previous(message.chaddr, message.client_id()) != address;
+    const auto previous = leases.previous(message.chaddr, message.client_id(), id_scope(config.identity));
+    const bool fresh = bound == nullptr && previous != address;
     const bool renewal = state == State::Renewing || state == State::Rebinding;
     decision.reply = bind(exchange, decision, address, terms(exchange, fresh, renewal));
     return decision;

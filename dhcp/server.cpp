@@ -40,10 +40,10 @@ bool has_identity(const Message& message) {
 std::vector<const Lease*> held_by_client(const LeaseTable& leases, const ServerConfig& config, const HostEntry* host,
                                          const Message& message) {
     const Bytes client_id = host != nullptr && host->ignore_client_id ? Bytes{} : message.client_id();
-    if (message.chaddr.empty()) return leases.by_client_id(client_id);
+    if (message.chaddr.empty()) return leases.by_client_id(client_id, id_scope(config.identity));
     if (config.identity == Identity::Mac) return leases.by_hardware(message.chaddr);
     if (!client_id.empty()) {
-        auto same_id = leases.by_client_id(client_id);
+        auto same_id = leases.by_client_id(client_id, IdScope::Everybody);
         if (!same_id.empty()) return same_id;
     }
     // By hardware address where one of the two sides has no client-id, as dnsmasq does.

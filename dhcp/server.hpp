@@ -19,9 +19,14 @@
 namespace vmrouter::dhcp {
 
 enum class Identity : std::uint8_t {
-    Mac,       ///< the hardware address names a client; the client-id only when there is no hardware address
-    ClientId,  ///< the client-id names it, where it sends one (RFC 4361)
+    Mac,       ///< the hardware address names a client; the client-id only among those without hardware address
+    ClientId,  ///< the client-id names it, where it sends one (RFC 4361): whoever knows it is that client
 };
+/// Whose leases a client-id may name by this policy. It is no secret (guests broadcast theirs), so with `Mac` it must
+/// never lead to what a client with a hardware address holds.
+constexpr IdScope id_scope(Identity identity) {
+    return identity == Identity::Mac ? IdScope::WithoutHardware : IdScope::Everybody;
+}
 
 /// Everything the server is told. Filled by the roof; plain values.
 struct ServerConfig {

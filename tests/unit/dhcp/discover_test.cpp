@@ -324,6 +324,45 @@ TEST_CASE("Two clones with one client-id get two addresses and a warning that na
     CHECK(scene.send(discover(vm1).client_id(id)).reply->address == first);
 }
 
+TEST_CASE("A client-id that a guest overheard leads to nothing that another guest holds or held") {
+    Scene scene;
+    scene.hosts("52:54:00:00:00:03,id:ff:03,192.168.100.30\n");
+    const std::vector<std::uint8_t> id{1, 0x52, 0x54, 0, 0, 0, 1};
+    const auto address = scene.join(vm1, "web", id);
+    REQUIRE(scene.join(vm3, {}, {0xff, 3}) == ip("192.168.100.30"));
+    Context attacker;
+    attacker.ethernet_source = mac(vm2);
+    const auto untouched = [&] {
+        const Lease* lease = scene.leases.find(address);
+        return lease != nullptr && lease->hardware == hw(vm1) && lease->name == "web" && scene.leases.bound() == 2;
+    };
+    const auto text = to_string(address);
+    // Without a hardware address there is nothing that its Ethernet source could be compared with.
+    CHECK(is_nak(scene.send(init_reboot("01-", text).client_id(id), attacker), "address in use"));
+    CHECK(untouched());
+    CHECK(is_nak(scene.send(selecting("01-", text).client_id(id), attacker), "address in use"));
+    CHECK(is_nak(scene.send(renewal("01-", text).client_id(id), attacker), "address in use"));
+    CHECK(untouched());
+    const Decision offer = scene.send(discover("01-").client_id(id).requested(text), attacker);
+    REQUIRE(is(offer, MessageType::Offer));
+    CHECK(offer.reply->address != address);
+    CHECK(is_silent(scene.send(decline("01-", text).client_id(id), attacker), Silence::NotTheHolder));
+    CHECK(is_silent(scene.send(release("01-", text).client_id(id), attacker), Silence::NotTheHolder));
+    CHECK(untouched());
+    // Nor is the client-id beside a hardware address in a reservation a way to its live lease.
+    for (const auto* hardware : {"01-", "52:54:00:00:00:02"}) {
+        CHECK(is_nak(scene.send(init_reboot(hardware, "192.168.100.30").client_id({0xff, 3}), attacker),
+                     "address in use"));
+        CHECK(scene.leases.find(ip("192.168.100.30"))->hardware == hw(vm3));
+    }
+
+    // A former address is nobody's: the probe comes before the offer, whatever the client-id says.
+    scene.config.ping_check = true;
+    scene.pass(Seconds{4000});
+    REQUIRE(scene.leases.find(address) == nullptr);
+    CHECK(scene.send(discover("01-").client_id(id).requested(text), attacker).probe);
+}
+
 TEST_CASE("One machine whose firmware and system have different client-ids keeps its address") {
     Scene scene;
     const auto rom = scene.join(vm1, {}, {0, 1, 2, 3});

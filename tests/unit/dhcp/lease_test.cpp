@@ -50,15 +50,15 @@ TEST_CASE("A lease is found by address and hardware address and client-id and na
     REQUIRE(put(leases, lease));
     CHECK(*leases.find(ip("192.168.100.9")) == lease);
     CHECK(leases.by_hardware(hw(vm1)).size() == 1);
-    CHECK(leases.by_client_id(lease.client_id).size() == 1);
+    CHECK(leases.by_client_id(lease.client_id, IdScope::Everybody).size() == 1);
     CHECK(leases.by_name("wEB")->address == lease.address);
     CHECK(leases.by_hardware(hw(vm2)).empty());
-    CHECK(leases.by_client_id(std::vector<std::uint8_t>{1, 2}).empty());
+    CHECK(leases.by_client_id(std::vector<std::uint8_t>{1, 2}, IdScope::Everybody).empty());
     CHECK(leases.by_name("we") == nullptr);
     REQUIRE(remove(leases, "192.168.100.9"));
     CHECK(leases.find(ip("192.168.100.9")) == nullptr);
     CHECK(leases.by_hardware(hw(vm1)).empty());
-    CHECK(leases.by_client_id(lease.client_id).empty());
+    CHECK(leases.by_client_id(lease.client_id, IdScope::Everybody).empty());
     CHECK(leases.by_name("web") == nullptr);
     CHECK(leases.size() == 0);
 }
@@ -142,14 +142,14 @@ TEST_CASE("An expired client is remembered by its address until somebody else ha
     lease.client_id = {9, 9};
     put(leases, lease);
     leases.expire(start + Seconds{3600});
-    CHECK(leases.previous(hw(vm1), {}) == ip("192.168.100.10"));
-    CHECK(leases.previous({}, lease.client_id) == ip("192.168.100.10"));
-    CHECK_FALSE(leases.previous(hw(vm2), {}));
-    CHECK_FALSE(leases.previous({}, {}));
+    CHECK(leases.previous(hw(vm1), {}, IdScope::Everybody) == ip("192.168.100.10"));
+    CHECK(leases.previous({}, lease.client_id, IdScope::Everybody) == ip("192.168.100.10"));
+    CHECK_FALSE(leases.previous(hw(vm2), {}, IdScope::Everybody));
+    CHECK_FALSE(leases.previous({}, {}, IdScope::Everybody));
     CHECK(leases.next_free(ip("192.168.100.10")) == ip("192.168.100.11"));
     CHECK(leases.formerly_used(10) == std::vector{ip("192.168.100.10")});
     put(leases, bound("192.168.100.10", vm2));
-    CHECK_FALSE(leases.previous(hw(vm1), {}));
+    CHECK_FALSE(leases.previous(hw(vm1), {}, IdScope::Everybody));
     CHECK(leases.formerly_used(10).empty());
 }
 
@@ -171,7 +171,7 @@ TEST_CASE("Former holders are forgotten, oldest first, when there are too many")
         remove(leases, "192.168.100." + std::to_string(i));
     }
     CHECK(leases.formerly_used(10) == std::vector{ip("192.168.100.12"), ip("192.168.100.13"), ip("192.168.100.14")});
-    CHECK_FALSE(leases.previous(hw("52:54:00:00:00:10"), {}));
+    CHECK_FALSE(leases.previous(hw("52:54:00:00:00:10"), {}, IdScope::Everybody));
     CHECK(leases.next_free(ip("192.168.100.10")) == ip("192.168.100.10"));
 }
 
