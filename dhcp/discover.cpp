@@ -11,6 +11,7 @@
 namespace vmrouter::dhcp {
 namespace {
 
+constexpr unsigned most_conflicts = 3;  // of one DISCOVER; whoever answers every probe is believed no longer than that
 constexpr Seconds probe_holds{30};  // how long an address that did not answer is taken for free (dnsmasq's ping cache)
 
 /// The address for this client, in the order of RFC 2131 section 4.3.1 and dnsmasq: reserved, current, promised,
@@ -112,14 +113,20 @@ Decision offer_address(const Exchange& exchange, Decision decision, Ipv4 address
 }
 
 /// Takes the address that answered a probe out of the pool.
-void quarantine_answered(const Exchange& exchange, Decision& decision, const ProbeResult& result) {
+void on_conflict(const Exchange& exchange, Decision& decision, const ProbeResult& result) {
     const Lease* entry = exchange.leases.find(result.address);
     if (entry != nullptr && entry->state == LeaseState::Bound) return;
-    decision.changes.push_back(quarantine(exchange, result.address, LeaseState::Abandoned,
-                                          result.by ? HardwareAddress{*result.by} : HardwareAddress{}));
+    const std::string who = result.by ? to_string(*result.by) : "somebody";
+    const bool kept_out = quarantine(exchange, decision, result.address, LeaseState::Abandoned,
+                                     result.by ? HardwareAddress{*result.by} : HardwareAddress{});
     warn(decision, Warning::Kind::Conflict,
-         to_string(result.address) + " is in use by " + (result.by ? to_string(*result.by) : std::string{"somebody"}) +
-             ", to whom it was not given; it stays out of the pool " + lifetime_text(exchange.config.quarantine));
+         to_string(result.address) + " is in use by " + who + ", to whom it was not given; " +
+             (kept_out ? "it stays out of the pool " + lifetime_text(exchange.config.quarantine)
+                       : std::string{"it stays in the pool, because too many addresses are out of it already"}));
+    if (result.conflicts == most_conflicts)
+        warn(decision, Warning::Kind::ProbesDistrusted,
+             client_text(exchange) + " met " + std::to_string(most_conflicts) +
+                 " addresses that are in use, the last by " + who + "; it is offered the next one without asking");
 }
 
 }  // namespace
@@ -130,7 +137,7 @@ Decision on_discover(const Exchange& exchange, const ProbeOutcome& outcome) {
     std::optional<Ipv4> except;
     if (outcome.answered) {
         except = outcome.answered->address;
-        quarantine_answered(exchange, decision, *outcome.answered);
+        on_conflict(exchange, decision, *outcome.answered);
     }
     if (const Silence reason = limit(exchange, decision); reason != Silence::None)
         return silent(std::move(decision), reason);
@@ -144,7 +151,8 @@ Decision on_discover(const Exchange& exchange, const ProbeOutcome& outcome) {
         probed = exchange.offer->probed;
     const bool sure = chosen->known || (probed && exchange.now - *probed < probe_holds && exchange.now >= *probed);
     const bool fresh = exchange.bound == nullptr && !chosen->known;
-    if (exchange.config.ping_check && !sure) {
+    const bool probes_count = outcome.conflicts < most_conflicts && !crowded(exchange.leases, exchange.config);
+    if (exchange.config.ping_check && probes_count && !sure) {
         promise(exchange, decision, chosen->address, std::nullopt);  // nobody else is offered it meanwhile
         decision.probe = ProbeRequest{chosen->address, exchange.message.relayed()};
         decision.note.address = chosen->address;

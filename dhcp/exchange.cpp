@@ -121,6 +121,10 @@ std::uint64_t look_like_networks(const Range& range) {
     return count(std::uint64_t{range.last.value} + 1) - count(range.first.value);
 }
 
+std::uint64_t most_quarantined(const ServerConfig& config) {
+    return std::max<std::uint64_t>(1, config.range.size() / 4);
+}
+
 bool names(const HostEntry& host, const HardwareAddress& hardware) {
     return std::ranges::any_of(host.macs, [&](const HardwarePattern& mac) { return mac.matches(hardware); });
 }
@@ -373,14 +377,32 @@ void withdraw_offers(const Exchange& exchange, Decision& decision, const std::op
             decision.changes.push_back({Cause::Withdraw, held->address, std::nullopt});
 }
 
-LeaseChange quarantine(const Exchange& exchange, Ipv4 address, LeaseState state, const HardwareAddress& whom) {
+bool crowded(const LeaseTable& leases, const ServerConfig& config) {
+    return leases.quarantined() >= most_quarantined(config);
+}
+
+void warn_of_crowd(const LeaseTable& leases, const ServerConfig& config, Decision& decision) {
+    const std::uint64_t most = most_quarantined(config);
+    if (leases.quarantined() + 1 != most) return;
+    warn(decision, Warning::Kind::ProbesDistrusted,
+         std::to_string(most) +
+             " addresses are in quarantine, a quarter of the pool: until the first of them is free "
+             "again, addresses are offered without asking whether somebody has them; find out who "
+             "answers for them");
+}
+
+bool quarantine(const Exchange& exchange, Decision& decision, Ipv4 address, LeaseState state,
+                const HardwareAddress& whom) {
     const Cause cause = state == LeaseState::Declined ? Cause::Decline : Cause::Conflict;
-    // A guest that declines, or answers for, every address must not take the whole pool with it.
-    const bool too_many = exchange.leases.quarantined() >= std::max<std::uint64_t>(1, exchange.config.range.size() / 4);
-    if (too_many) return {cause, address, std::nullopt};
+    if (crowded(exchange.leases, exchange.config)) {
+        decision.changes.push_back({cause, address, std::nullopt});
+        return false;
+    }
+    warn_of_crowd(exchange.leases, exchange.config, decision);
     Lease lease = make_lease(exchange, address, state, exchange.config.quarantine);
     lease.hardware = whom;
-    return {cause, address, std::move(lease)};
+    decision.changes.push_back({cause, address, std::move(lease)});
+    return true;
 }
 
 }  // namespace vmrouter::dhcp

@@ -28,6 +28,7 @@ struct Exchange {
 struct ProbeOutcome {
     std::optional<Ipv4> silent;  ///< nobody answered for it
     std::optional<ProbeResult> answered;
+    unsigned conflicts = 0;  ///< that this message met, `answered` among them
 };
 
 // One function a message type (RFC 2131 section 4.3).
@@ -95,7 +96,14 @@ struct PoolLevel {
 };
 PoolLevel pool_level(const LeaseTable& leases, const ServerConfig& config, const Reservations& reservations);
 
-/// The quarantine of an address, unless too much of the pool is in quarantine already: then it is only freed.
-LeaseChange quarantine(const Exchange& exchange, Ipv4 address, LeaseState state, const HardwareAddress& whom);
+/// A quarter of the pool is in quarantine: no more goes there, and answers to probes count for nothing. A guest that
+/// declines, or answers for, every address must take neither the pool nor the service from the others.
+bool crowded(const LeaseTable& leases, const ServerConfig& config);
+/// Says so when one more quarantine makes it crowded.
+void warn_of_crowd(const LeaseTable& leases, const ServerConfig& config, Decision& decision);
+
+/// Adds the quarantine of an address, unless it is crowded there: then the address is only freed. True: it is kept out.
+bool quarantine(const Exchange& exchange, Decision& decision, Ipv4 address, LeaseState state,
+                const HardwareAddress& whom);
 
 }  // namespace vmrouter::dhcp

@@ -132,8 +132,7 @@ Decision on_decline(const Exchange& exchange) {
     if (lease == nullptr || lease->quarantined() || !may_end(exchange, *lease))
         return silent(std::move(decision), Silence::NotTheHolder);
     decision.note.name = lease->name;
-    decision.changes.push_back(quarantine(exchange, *address, LeaseState::Declined, exchange.message.chaddr));
-    const bool kept_out = decision.changes.back().lease.has_value();
+    const bool kept_out = quarantine(exchange, decision, *address, LeaseState::Declined, exchange.message.chaddr);
     warn(decision, Warning::Kind::Declined,
          to_string(*address) + " declined by " + client_text(exchange) + ": somebody else uses it; " +
              (kept_out ? "it stays out of the pool " + lifetime_text(exchange.config.quarantine)
@@ -225,6 +224,7 @@ Decision after_probe(const LeaseTable& leases, const ServerConfig& config, const
     ProbeOutcome outcome;
     // The client itself may have the address configured already: that is no conflict.
     const bool own = result.by && message.chaddr.mac() == result.by;
+    outcome.conflicts = result.conflicts;
     if (result.answered && !own)
         outcome.answered = result;
     else
@@ -245,6 +245,10 @@ Decision late_answer(const LeaseTable& leases, const ServerConfig& config, Ipv4 
     std::string text = to_string(address) + " is in use by " + to_string(by) + ", to whom it was not given; ";
     if (lease->state == LeaseState::Bound) {
         text += client_text(lease->hardware, lease->name) + " holds the lease";
+    } else if (crowded(leases, config)) {
+        text += "its offer to " + client_text(lease->hardware) +
+                " stands, because too many addresses are out of the "
+                "pool already";
     } else {
         text += "its offer to " + client_text(lease->hardware) + " is taken back, it stays out of the pool " +
                 lifetime_text(config.quarantine);
@@ -254,6 +258,7 @@ Decision late_answer(const LeaseTable& leases, const ServerConfig& config, Ipv4 
         abandoned.hardware = HardwareAddress{by};
         abandoned.expires = now + config.quarantine;
         abandoned.last_seen = now;
+        warn_of_crowd(leases, config, decision);
         decision.changes.push_back({Cause::Conflict, address, std::move(abandoned)});
     }
     warn(decision, Warning::Kind::Conflict, std::move(text));

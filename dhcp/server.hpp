@@ -143,6 +143,7 @@ struct Warning {
         NameRefused,
         ReservationUnusable,  ///< its address is taken or quarantined
         StorageBroken,
+        ProbesDistrusted,  ///< so many probes were answered that addresses are offered without one
         OptionsLeftOut,
     };
     Kind kind = Kind::Declined;
@@ -184,15 +185,17 @@ struct ProbeResult {
     Ipv4 address;
     bool answered = false;
     std::optional<MacAddress> by;  ///< who has it; nullopt: not known (ICMP)
+    unsigned conflicts = 0;        ///< probes of the same message that were answered, this one included
 };
 
 /// The second half of a DISCOVER whose decision asked for a probe: offers the address, or quarantines it and takes
-/// another (which may need a probe in turn).
+/// another, which may need a probe in turn, but not for ever: a guest that answers every probe keeps nobody out.
 Decision after_probe(const LeaseTable& leases, const ServerConfig& config, const Reservations& reservations,
                      const Message& message, const Context& context, const ProbeResult& result, Time now);
 
 /// Somebody answered for an address after its probe was over. An address that is only offered is quarantined, so that
-/// the REQUEST for it is refused; one that is leased to another is only warned about.
+/// the REQUEST for it is refused, unless too many are in quarantine; one that is leased to another is only warned
+/// about.
 Decision late_answer(const LeaseTable& leases, const ServerConfig& config, Ipv4 address, const MacAddress& by,
                      Time now);
 

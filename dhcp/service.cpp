@@ -1,5 +1,6 @@
 #include "dhcp/service.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 #include <unordered_set>
@@ -87,7 +88,7 @@ void Service::Parts::drop(const ReceivedFrame& frame, std::string_view why) {
     reporter.note(line);
 }
 
-void Service::Parts::carry_out(const Message& message, const Context& context, Decision decision) {
+void Service::Parts::carry_out(const Message& message, const Context& context, Decision decision, unsigned conflicts) {
     for (Warning& warning : decision.warnings) {
         // The protocol knows that the disk refuses, and we know why.
         if (warning.kind == Warning::Kind::StorageBroken) warning.text += ": " + storage.error().what;
@@ -98,7 +99,7 @@ void Service::Parts::carry_out(const Message& message, const Context& context, D
         if (reporter.allows_trouble()) logger.warn("the lease table is full; a client was not answered");
         return;
     }
-    if (decision.probe) return probe(message, context, *decision.probe);
+    if (decision.probe) return probe({message, context, conflicts}, *decision.probe);
     if (!decision.reply) {
         ++counters.silent;
         return reporter.note(decision.note);
@@ -124,22 +125,27 @@ bool Service::Parts::apply(const std::vector<LeaseChange>& changes) {
     return true;
 }
 
-void Service::Parts::probe(const Message& message, const Context& context, const ProbeRequest& request) {
+void Service::Parts::probe(WaitingMessage who, const ProbeRequest& request) {
     ++counters.probes;
     bool running = false;
     if (!request.through_relay) {
-        running = prober.start(request.address, message.chaddr.mac());
-    } else if (context.ethernet_source) {
-        const auto frame = prober.start_through(*context.ethernet_source, config.address.address, request.address);
+        running = prober.start(request.address, who.message.chaddr.mac());
+    } else if (who.context.ethernet_source) {
+        const auto frame = prober.start_through(*who.context.ethernet_source, config.address.address, request.address);
         running = !frame.empty();
         const Bytes bytes(frame);
         int failed = 0;
         if (running) transport.send({&bytes, 1}, failed);
     }
-    if (running)
-        waiting.insert_or_assign(request.address, WaitingMessage{message, context});
-    else if (reporter.allows_trouble())
-        logger.warn("too many addresses are being probed; a client was not answered");
+    if (!running) {
+        if (reporter.allows_trouble()) logger.warn("too many addresses are being probed; a client was not answered");
+        return;
+    }
+    // A later copy of a message goes on where the earlier one was.
+    const auto earlier = waiting.find(request.address);
+    if (earlier != waiting.end() && earlier->second.message.chaddr == who.message.chaddr)
+        who.conflicts = std::max(who.conflicts, earlier->second.conflicts);
+    waiting.insert_or_assign(request.address, std::move(who));
 }
 
 Outgoing Service::Parts::outgoing(const Message& message, const Context& context, const Decision& decision) const {

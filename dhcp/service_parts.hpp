@@ -42,6 +42,7 @@ struct Batch {
 struct WaitingMessage {
     Message message;
     Context context;
+    unsigned conflicts = 0;  ///< probes for it that were answered
 };
 
 struct Service::Parts {
@@ -52,9 +53,9 @@ struct Service::Parts {
     asio::awaitable<void> serve();
     void handle(const ReceivedFrame& frame);
     void drop(const ReceivedFrame& frame, std::string_view why);
-    void carry_out(const Message& message, const Context& context, Decision decision);
+    void carry_out(const Message& message, const Context& context, Decision decision, unsigned conflicts = 0);
     bool apply(const std::vector<LeaseChange>& changes);
-    void probe(const Message& message, const Context& context, const ProbeRequest& request);
+    void probe(WaitingMessage who, const ProbeRequest& request);
     Outgoing outgoing(const Message& message, const Context& context, const Decision& decision) const;
     void hand_over();
     asio::awaitable<void> commit_loop();

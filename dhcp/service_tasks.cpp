@@ -54,10 +54,12 @@ asio::awaitable<void> Service::Parts::probe_loop() {
             if (asked.empty()) continue;
             WaitingMessage& who = asked.mapped();
             who.context.storage_ok = storage.ok();
-            const ProbeResult result{event.address, event.kind == ProbeEvent::Kind::Answered, event.by};
+            const bool answered = event.kind == ProbeEvent::Kind::Answered;
+            if (answered) ++who.conflicts;
+            const ProbeResult result{event.address, answered, event.by, who.conflicts};
             Decision decision =
                 after_probe(leases, config, hosts.reservations(), who.message, who.context, result, clock.now());
-            carry_out(who.message, who.context, std::move(decision));
+            carry_out(who.message, who.context, std::move(decision), who.conflicts);
         }
         hand_over();
     }

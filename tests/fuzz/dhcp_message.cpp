@@ -41,7 +41,7 @@ void converse(const Message& message) {
         if (decision.probe) {
             for (const auto& change : decision.changes) leases.apply(change);
             decision =
-                after_probe(leases, config, {}, message, context, {decision.probe->address, round == 0, {}}, now);
+                after_probe(leases, config, {}, message, context, {decision.probe->address, round == 0, {}, 0}, now);
         }
         for (const auto& change : decision.changes) require(leases.apply(change));
         (void)decision.note.line();

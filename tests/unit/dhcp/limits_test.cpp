@@ -271,3 +271,51 @@ TEST_CASE("A full table is an exhausted pool and not an accident") {
     CHECK(is_silent(scene.send(discover(vm1)), Silence::NoAddress));
     CHECK(is_nak(scene.send(selecting(vm1, "192.168.100.99")), "address not available"));
 }
+
+TEST_CASE("A guest that answers late for every address it is offered quarantines no more than a quarter of the pool") {
+    Scene scene("192.168.100.10", "192.168.100.49");
+    int warned = 0;
+    for (int i = 0; i < 40; ++i) {
+        const Decision offer = scene.send(discover(made_up(i)));
+        REQUIRE(is(offer, MessageType::Offer));
+        const Decision late = scene.applied(
+            late_answer(scene.leases, scene.config, offer.reply->address, mac(made_up(i + 1)), scene.now));
+        CHECK(warns(late, Warning::Kind::Conflict));
+        if (warns(late, Warning::Kind::ProbesDistrusted)) ++warned;
+        if (i >= 10) CHECK(late.changes.empty());  // the offer stands, and nobody else is given the address meanwhile
+        if (i >= 20) scene.pass(Seconds{15});
+    }
+    CHECK(scene.leases.quarantined() == 10);
+    CHECK(warned == 1);
+    CHECK(scene.join(vm1) != Ipv4{});
+    scene.pass(Seconds{600});
+    CHECK(scene.leases.quarantined() == 0);
+}
+
+TEST_CASE("A guest that answers every probe keeps no newcomer out") {
+    Scene scene("192.168.100.10", "192.168.100.49");
+    scene.config.ping_check = true;
+    std::size_t most_probes = 0;
+    int warned = 0;
+    for (int i = 0; i < 12; ++i) {
+        const Message message = discover(made_up(i));
+        Decision decision = scene.send(message);
+        unsigned probes = 0;
+        while (decision.probe && probes < 50) {
+            ++probes;
+            decision = scene.probed(message, {decision.probe->address, true, mac(vm3), probes});
+            if (warns(decision, Warning::Kind::ProbesDistrusted)) ++warned;
+        }
+        most_probes = std::max<std::size_t>(most_probes, probes);
+        INFO("newcomer " << i << " after " << probes << " probes");
+        REQUIRE(is(decision, MessageType::Offer));
+        CHECK(is(scene.send(selecting(made_up(i), to_string(decision.reply->address))), MessageType::Ack));
+        if (i > 4) CHECK(probes == 0);
+    }
+    CHECK(most_probes == 3);
+    CHECK(warned > 0);
+    CHECK(scene.leases.quarantined() == 10);
+    // Once quarantines end, answers count again.
+    scene.pass(Seconds{600});
+    CHECK(scene.send(discover(vm1)).probe);
+}

@@ -181,6 +181,22 @@ TEST_CASE("A squatter that answers after the offer makes the request fail and th
     });
 }
 
+TEST_CASE("A guest that answers every probe at once keeps no newcomer without an address") {
+    in_namespace([] {
+        Segment segment;
+        for (std::uint16_t number = 1; number <= 3; ++number) {
+            segment.guests->discover(guest_mac(number));
+            const auto replies = segment.run(Milliseconds{5000}, [&](const auto& all) {
+                for (const Ipv4 asked : segment.guests->asked()) segment.guests->claim(squatter, asked);
+                return !all.empty();
+            });
+            REQUIRE(replies.size() == 1);
+            CHECK(replies[0].message.type() == MessageType::Offer);
+        }
+        CHECK(segment.service->counters().probes == 9);
+    });
+}
+
 TEST_CASE("The guest's own answer to the probe is no conflict") {
     in_namespace([] {
         Segment segment;
