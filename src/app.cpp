@@ -117,7 +117,7 @@ enum class Waited { There, Stopped, Reload };
 
 asio::awaitable<void> until_there(link::Monitor& monitor, Privileged& privileged, const std::string& name) {
     for (;;) {
-        const auto facts = privileged.facts("");
+        const auto facts = privileged.facts("", 0);
         if (!facts) logger.error("WAIT {}", to_string(facts.error()));
         if (facts && facts->find(name) != nullptr) co_return;
         co_await monitor.next();
@@ -222,7 +222,7 @@ int run_instance(asio::io_context& io, asio::signal_set& signals, Privileged& pr
                  const LoadConfig& load, const Folders& folders) {
     auto context = make_context(loaded.config, folders);
     if (!context) return fail(context.error());
-    auto facts = privileged.facts(conf::segment_name(loaded.config));
+    auto facts = privileged.facts(conf::segment_name(loaded.config), loaded.config.firewall.mark);
     if (!facts) return fail(facts.error());
     std::vector<std::string> warnings;
     auto uids = usermode_uids(loaded.config, loaded.places, warnings);
@@ -250,7 +250,7 @@ int run_instance(asio::io_context& io, asio::signal_set& signals, Privileged& pr
 /// Whether the configuration names an interface (not a bridge, which we would make) that does not exist.
 bool is_missing(Privileged& privileged, const conf::Config& config) {
     if (!config.network.interface) return false;
-    const auto facts = privileged.facts("");
+    const auto facts = privileged.facts("", 0);
     return facts && facts->find(*config.network.interface) == nullptr;
 }
 

@@ -50,8 +50,9 @@ public:
 
     // The machine.
 
-    /// What the kernel says about the host's networks now, asked as for a packet from `segment`.
-    virtual Result<link::HostFacts> facts(const std::string& segment) = 0;
+    /// What the kernel says about the host's networks now, asked as for a packet from `segment` that our firewall has
+    /// let pass with `mark`.
+    virtual Result<link::HostFacts> facts(const std::string& segment, std::uint32_t mark) = 0;
     /// Takes the instance's lock, then makes the plan true: firewall, bridge, settings, address, guard rules,
     /// forwarding. Every change is on disk before it is made. A failure undoes what this call did.
     virtual Result<void> bring_up(const Plan& plan) = 0;
@@ -85,6 +86,8 @@ public:
 
     virtual Result<void> bind_guest(const firewall::Binding& binding) = 0;
     virtual Result<void> unbind_guest(const MacAddress& mac, Ipv4 address) = 0;
+    /// Ends the connections of guests whose leases have ended; reads every connection that the kernel tracks.
+    virtual Result<void> cut_guests(std::span<const Ipv4> guests) = 0;
     /// Destinations that an allowed name resolved to are reachable for `ttl`.
     virtual Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) = 0;
     virtual Result<std::vector<firewall::Counter>> counters() = 0;

@@ -49,7 +49,7 @@ Result<void> Router::start() {
     if (!events) return Failure{std::move(events).error()};
     links_ = std::make_unique<link::Monitor>(io_, std::move(*events));
     // The events socket is open: whatever changes from here on is an event, so nothing falls between.
-    auto facts = privileged_.facts(plan_.segment ? plan_.segment->name : "");
+    auto facts = privileged_.facts(plan_.segment ? plan_.segment->name : "", plan_.policy.mark);
     if (!facts) return Failure{std::move(facts).error()};
     facts_ = std::move(*facts);
     if (plan_.segment)

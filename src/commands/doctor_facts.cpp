@@ -212,6 +212,10 @@ void look_at_managers(Facts& facts) {
     }
 }
 
+std::uint32_t mark_of(const Subject& subject) {
+    return subject.mark == 0 ? firewall::default_mark : subject.mark;
+}
+
 void look_at_firewalls(Facts& facts, std::uint32_t mark) {
     facts.bridge_calls_iptables = link::read_sysctl("net/bridge/bridge-nf-call-iptables").has_value() &&
                                   *link::read_sysctl("net/bridge/bridge-nf-call-iptables") == "1";
@@ -271,7 +275,7 @@ Result<Facts> gather(const cli::Instance& instance, const Folders& folders) {
     }
     auto netlink = link::Netlink::open();
     if (!netlink) return Failure{std::move(netlink).error()};
-    auto host = link::read_host_facts(*netlink, subject.interface);
+    auto host = link::read_host_facts(*netlink, subject.interface, mark_of(subject));
     if (!host) return Failure{std::move(host).error()};
     facts.host = std::move(*host);
     take(facts, subject);
@@ -301,7 +305,7 @@ Result<Facts> gather(const cli::Instance& instance, const Folders& folders) {
     if (facts.dns) look_at_resolver(facts, subject);
     look_at_files(facts, subject, folders);
     look_at_managers(facts);
-    look_at_firewalls(facts, subject.mark == 0 ? firewall::default_mark : subject.mark);
+    look_at_firewalls(facts, mark_of(subject));
     look_for_servers(facts);
     facts.missing_features = missing_features();
     return facts;

@@ -105,7 +105,7 @@ int plan(const cli::Plan& options, std::ostream& out, std::ostream& err) {
     };
     auto netlink = link::Netlink::open();
     if (!netlink) return fail(netlink.error());
-    auto facts = link::read_host_facts(*netlink, conf::segment_name(loaded.config));
+    auto facts = link::read_host_facts(*netlink, conf::segment_name(loaded.config), loaded.config.firewall.mark);
     if (!facts) return fail(facts.error());
     auto context = make_context(loaded.config, {});
     if (!context) return fail(context.error());

@@ -45,7 +45,7 @@ std::vector<Service> services_of(std::string_view table, bool tcp) {
 
 /// What of this machine is to be tried.
 Result<void> Session::look_around() {
-    auto facts = link::read_host_facts(netlink_, subject_.interface);
+    auto facts = link::read_host_facts(netlink_, subject_.interface, subject_.mark);
     if (!facts) return Failure{std::move(facts).error()};
     facts_ = std::move(*facts);
     situation_.neighbours.clear();

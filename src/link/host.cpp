@@ -76,20 +76,22 @@ fib_rule_hdr ipv4_rules() {
     return header;
 }
 
-/// A guest, as the look-up needs one: the kernel refuses look-ups for packets that come from its own address.
+/// A guest, as the look-up needs one: the kernel refuses look-ups for packets that come from its own address. `mark` is
+/// what the firewall gives to packets that it lets pass; without it the dead man's switch would answer for the uplink.
 struct Guest {
     int link = 0;
     Ipv4 address;
+    std::uint32_t mark = 0;
 };
 
-std::optional<Guest> any_guest(const HostFacts& facts, std::string_view segment) {
+std::optional<Guest> any_guest(const HostFacts& facts, std::string_view segment, std::uint32_t mark) {
     const Link* link = facts.find(segment);
     if (link == nullptr || !link->up()) return std::nullopt;
     for (const Address4& own : facts.addresses) {
         if (own.link != link->index || own.network.length > 30) continue;
         const Ipv4 next{own.local.value + 1};
         const bool inside = own.network.contains(next) && next != own.network.last();
-        return Guest{link->index, inside ? next : Ipv4{own.local.value - 1}};
+        return Guest{link->index, inside ? next : Ipv4{own.local.value - 1}, mark};
     }
     return std::nullopt;
 }
@@ -109,6 +111,7 @@ int look_up(Netlink& netlink, Ipv4 destination, const std::optional<Guest>& gues
             if (guest) {
                 put_ipv4(*message, RTA_SRC, guest->address);
                 nla_put_u32(message.get(), RTA_IIF, static_cast<std::uint32_t>(guest->link));
+                nla_put_u32(message.get(), RTA_MARK, guest->mark);
             }
             return message;
         },
@@ -158,7 +161,7 @@ Result<std::vector<Rule>> read_rules(Netlink& netlink) {
     return dump<Rule>(netlink, RTM_GETRULE, ipv4_rules(), parse_rule, "cannot list the routing rules");
 }
 
-Result<HostFacts> read_host_facts(Netlink& netlink, std::string_view segment) {
+Result<HostFacts> read_host_facts(Netlink& netlink, std::string_view segment, std::uint32_t mark) {
     HostFacts facts;
     auto links = read_links(netlink);
     if (!links) return Failure{std::move(links).error()};
@@ -176,7 +179,7 @@ Result<HostFacts> read_host_facts(Netlink& netlink, std::string_view segment) {
     if (!rules) return Failure{std::move(rules).error()};
     facts.rules = std::move(*rules);
 
-    const auto guest = any_guest(facts, segment);
+    const auto guest = any_guest(facts, segment, mark);
     for (const Ipv4 destination : kPublicAddresses) facts.internet.push_back(path_to(netlink, destination, guest));
     for (const auto path : kSysctls) {
         if (const auto value = read_sysctl(std::string(path))) facts.sysctls.emplace(path, *value);

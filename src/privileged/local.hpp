@@ -62,8 +62,8 @@ public:
           nft_(std::move(nft)),
           live_(nft_) {}
 
-    Result<link::HostFacts> facts(const std::string& segment) override {
-        return link::read_host_facts(netlink_, segment);
+    Result<link::HostFacts> facts(const std::string& segment, std::uint32_t mark) override {
+        return link::read_host_facts(netlink_, segment, mark);
     }
     Result<void> bring_up(const Plan& plan) override;
     std::vector<Error> tear_down(bool keep) override;
@@ -76,10 +76,10 @@ public:
     std::vector<HealthItem> health() override;
 
     Result<void> bind_guest(const firewall::Binding& binding) override { return live_.bind(binding); }
-    Result<void> unbind_guest(const MacAddress& mac, Ipv4 address) override {
-        auto unbound = live_.unbind(mac, address);
-        if (auto cut = firewall::cut_guest(plan_.policy, address); !cut) return Failure{std::move(cut).error()};
-        return unbound;
+    Result<void> unbind_guest(const MacAddress& mac, Ipv4 address) override { return live_.unbind(mac, address); }
+    Result<void> cut_guests(std::span<const Ipv4> guests) override {
+        auto cut = firewall::cut_guests(plan_.policy, guests);
+        return cut ? Result<void>{} : Failure{std::move(cut).error()};
     }
     Result<void> admit(std::span<const Ipv4> addresses, Seconds ttl, Monotonic now) override {
         return live_.admit(addresses, ttl, now);

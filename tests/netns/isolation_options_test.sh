@@ -82,6 +82,14 @@ expect_refused g1 tcp inet 198.51.100.10 80
 check "an open connection into it is cut" wait_until 5 grep -q cut "$LAB/g1-blocked.log"
 expect_reach g1 udp inet 198.51.100.53 123
 
+step "block: a long list leaves the internet as it is" # the dead man's switch rounds it up to 64 prefixes
+many=$(for i in $(seq 0 299); do printf '"%d.%d.7.0/24", ' $((1 + i * 41 % 222)) $((i * 5 % 250)); done)
+reconfigure "block = [$many\"198.51.100.0/28\"]"
+ip link add later0 type veth peer name later1 && ip link delete later0 # the host's networks are read anew
+expect_refused g1 tcp inet 198.51.100.10 80
+expect_reach g1 udp inet 198.51.100.53 123
+check "the uplink was there all the time" sh -c "! grep 'UPLINK none' '$LAB/vmrouter.log'"
+
 step "lan = allow: networks open, the host and what is nobody's network stay shut"
 reconfigure 'lan = "allow"
 block = ["203.0.113.0/24"]'

@@ -359,6 +359,26 @@ TEST_CASE("the look-up follows policy rules for packets that come from the segme
     CHECK(uplinks(*facts, "virbr10", {})[0].name == "eth0");
 }
 
+TEST_CASE("rules that hold packets back which the firewall has not let pass do not hide the uplink") {
+    IN_NAMESPACE;
+    REQUIRE(
+        run("ip link set lo up;"
+            "ip link add eth0 type veth peer name q-eth0; ip link set q-eth0 up; ip link set eth0 up;"
+            "ip addr add 192.168.0.7/24 dev eth0; ip route add default via 192.168.0.1;"
+            "ip link add virbr10 type veth peer name q-virbr10; ip link set q-virbr10 up; ip link set virbr10 up;"
+            "ip addr add 192.168.100.1/24 dev virbr10; echo 1 > /proc/sys/net/ipv4/conf/virbr10/forwarding;"
+            "for half in 0.0.0.0/1 128.0.0.0/1; do"
+            "  ip rule add priority 100 iif virbr10 fwmark 0/0x100000 to $half prohibit; done"));
+    auto netlink = Netlink::open();
+    const auto unmarked = read_host_facts(*netlink, "virbr10");
+    REQUIRE(unmarked);
+    CHECK(uplinks(*unmarked, "virbr10", {}).empty());
+    const auto marked = read_host_facts(*netlink, "virbr10", 0x100000);
+    REQUIRE(marked);
+    REQUIRE(uplinks(*marked, "virbr10", {}).size() == 1);
+    CHECK(uplinks(*marked, "virbr10", {})[0].name == "eth0");
+}
+
 TEST_CASE("a host without any route has no uplink") {
     IN_NAMESPACE;
     auto netlink = Netlink::open();
