@@ -5,7 +5,10 @@
 #include <linux/netfilter/nfnetlink_conntrack.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <iterator>
+#include <set>
 
 #include "firewall/netfilter_message.hpp"
 #include "firewall/netfilter_socket.hpp"
@@ -106,9 +109,14 @@ Result<std::size_t> cut_forbidden(const Policy& policy) {
     return cut([&](const Flow& flow) { return !still_allowed(policy, flow); });
 }
 
-Result<std::size_t> cut_guest(const Policy& policy, Ipv4 guest) {
-    if (!policy.segment || !policy.segment->address.contains(guest)) return std::size_t{0};
-    return cut([&](const Flow& flow) { return flow.original.source == guest || flow.reply.source == guest; });
+Result<std::size_t> cut_guests(const Policy& policy, std::span<const Ipv4> guests) {
+    std::set<Ipv4> gone;
+    if (policy.segment)
+        std::copy_if(guests.begin(), guests.end(), std::inserter(gone, gone.end()),
+                     [&](Ipv4 guest) { return policy.segment->address.contains(guest); });
+    if (gone.empty()) return std::size_t{0};
+    return cut(
+        [&](const Flow& flow) { return gone.contains(flow.original.source) || gone.contains(flow.reply.source); });
 }
 
 }  // namespace vmrouter::firewall

@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <vector>
 
 #include "firewall/judge.hpp"
@@ -25,7 +26,8 @@ Result<std::size_t> cut(const std::function<bool(const Flow&)>& doomed);
 /// change of policy, LAN prefixes, bindings or forwards.
 Result<std::size_t> cut_forbidden(const Policy& policy);
 
-/// Deletes every flow of one guest (its lease ended or went to somebody else).
-Result<std::size_t> cut_guest(const Policy& policy, Ipv4 guest);
+/// Deletes every flow of these guests (their leases ended or went to somebody else). Reads the whole table once, which
+/// takes a second for a million flows.
+Result<std::size_t> cut_guests(const Policy& policy, std::span<const Ipv4> guests);
 
 }  // namespace vmrouter::firewall

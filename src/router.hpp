@@ -84,6 +84,8 @@ private:
     // router/dhcp.cpp
     Result<void> start_dhcp();
     void add_dhcp_port(const link::Link& port);
+    void bind(const firewall::Binding& binding);
+    void cut_ended();
 
     // router/dns.cpp
     Result<void> start_dns();
@@ -111,6 +113,7 @@ private:
 
     // router/links.cpp
     void follow_host();
+    void follow_host_later();
     asio::awaitable<void> watch_links();
     Result<void> start_wake_watch();
     asio::awaitable<void> watch_wake();
@@ -183,7 +186,10 @@ private:
     TokenBucket flow_events_{200, 400};
     std::uint64_t skipped_flows_ = 0;
     TokenBucket blocked_lines_{2, 20};
-    TokenBucket admit_repairs_{0.2, 3};
+    TokenBucket mends_{0.2, 3};  ///< before an answer or an ACK leaves
+    std::vector<Ipv4> ended_;    ///< guests whose connections are to be cut
+    bool cutting_ = false;       ///< somebody's were a moment ago
+    bool behind_ = false;        ///< the rules do not know what we know: follow_host() is to be called again
     TokenBucket overlap_lines_{0.01, 1};
     TokenBucket segment_mends_{1, 10};
     std::map<int, std::string> known_ports_;  ///< of the bridge, by number

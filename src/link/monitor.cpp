@@ -1,5 +1,6 @@
 #include "src/link/monitor.hpp"
 
+#include <linux/if_addr.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <netlink/msg.h>
@@ -56,8 +57,11 @@ void note(Events& events, const nlmsghdr& message) {
             break;
         case RTM_NEWADDR:
         case RTM_DELADDR: {
-            const bool ipv6 = header_of<rtgenmsg>(message).rtgen_family == AF_INET6;
-            (ipv6 ? events.addresses6 : events.addresses) = true;
+            const auto header = header_of<ifaddrmsg>(message);
+            if (header.ifa_family == AF_INET6)
+                events.addresses6.insert(static_cast<int>(header.ifa_index));
+            else
+                events.addresses = true;
             break;
         }
         case RTM_NEWROUTE:
@@ -92,8 +96,8 @@ void note_all(Events& events, std::array<char, kBufferSize>& buffer, std::size_t
 }  // namespace
 
 bool Events::empty() const {
-    return !overrun && links.empty() && !addresses && !addresses6 && !routes && !routes6 && !rules && !settings &&
-           !port_flags;
+    return !overrun && links.empty() && !addresses && addresses6.empty() && !routes && !routes6 && !rules &&
+           !settings && !port_flags;
 }
 
 bool Events::networks_changed() const {

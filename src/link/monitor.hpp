@@ -7,6 +7,7 @@
 #include <asio/awaitable.hpp>
 #include <asio/io_context.hpp>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "src/base/file.hpp"
@@ -23,13 +24,13 @@ struct LinkEvent {
 struct Events {
     bool overrun = false;  ///< some were lost: read everything anew
     std::vector<LinkEvent> links;
-    bool addresses = false;   ///< IPv4
-    bool addresses6 = false;  ///< IPv6; also whenever a router advertisement renews one
+    bool addresses = false;    ///< IPv4
+    std::set<int> addresses6;  ///< links by number; also whenever a router advertisement renews one
     bool routes = false;
     bool routes6 = false;  ///< IPv6
     bool rules = false;
     /// forwarding, rp_filter or proxy_arp of an interface, by whomever; the kernel tells of no other settings. That
-    /// IPv6 was switched on shows as addresses6.
+    /// IPv6 was switched on for one shows as addresses6.
     bool settings = false;
     bool port_flags = false;  ///< of a bridge's port: isolated, learning, ...
 

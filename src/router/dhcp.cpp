@@ -1,5 +1,8 @@
 #include "src/router.hpp"
 
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
 
 #include "src/base/log.hpp"
@@ -71,15 +74,48 @@ void Router::leases_changed(std::span<const dhcp::AppliedChange> changes) {
         if (before == after) continue;
         forwards_moved = true;
         if (after) {
-            if (auto bound = privileged_.bind_guest(*after); !bound)
-                firewall_logger.error("BIND {}", to_string(bound.error()));
+            bind(*after);
         } else if (before) {
-            if (auto gone = privileged_.unbind_guest(before->mac, before->address); !gone)
+            if (auto gone = privileged_.unbind_guest(before->mac, before->address); !gone) {
                 firewall_logger.error("UNBIND {}", to_string(gone.error()));
+                follow_host_later();
+            }
+            ended_.push_back(before->address);
         }
     }
+    cut_ended();
     if (forwards_moved && forwards_ && !loaded_.config.firewall.forward.empty()) follow_guests();
     if (summary_changed) summary_changed();
+}
+
+/// The pair is known before the ACK leaves, also when somebody has just removed our table.
+void Router::bind(const firewall::Binding& binding) {
+    auto bound = privileged_.bind_guest(binding);
+    if (!bound && mends_.take(clock_.monotonic())) {
+        mend();
+        bound = privileged_.bind_guest(binding);
+    }
+    if (bound) return;
+    firewall_logger.error("BIND {}", to_string(bound.error()));
+    follow_host_later();
+}
+
+/// Ends the connections of guests whose leases have ended. That reads every connection of the machine, so leases that
+/// end one after the other wait ten times as long as the last look took: a guest that takes and gives back addresses
+/// does not keep us busy.
+void Router::cut_ended() {
+    if (ended_.empty() || cutting_ || stopping_) return;
+    const auto began = clock_.monotonic();
+    if (auto cut = privileged_.cut_guests(std::exchange(ended_, {})); !cut)
+        firewall_logger.error("CUT {}", to_string(cut.error()));
+    cutting_ = true;
+    spawn([](Router& self, Monotonic::duration pause) -> asio::awaitable<void> {
+        asio::steady_timer timer(self.io_, pause);
+        asio::error_code ignored;
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        self.cutting_ = false;
+        self.cut_ended();
+    }(*this, 10 * (clock_.monotonic() - began)));
 }
 
 void Router::noted(const dhcp::Note&) {}

@@ -153,7 +153,7 @@ void Router::removed(Ipv4 client, const dns::Question& question, const dns::Answ
 /// after that.
 bool Router::resolved(const dns::Name& name, std::span<const dns::ResolvedAddress> addresses, std::function<void()>) {
     auto admitted = admit(addresses);
-    if (!admitted && admit_repairs_.take(clock_.monotonic())) {  // has somebody just removed our table?
+    if (!admitted && mends_.take(clock_.monotonic())) {  // has somebody just removed our table?
         mend();
         admitted = admit(addresses);
     }

@@ -76,6 +76,7 @@ void Router::follow_guests() {
     if (policy == plan_.policy) return;
     if (auto followed = privileged_.follow(policy, plan_.uplinks); !followed) {
         firewall_logger.error("FOLLOW {}", to_string(followed.error()));
+        follow_host_later();
         return;
     }
     plan_.policy = std::move(policy);
@@ -108,6 +109,7 @@ asio::awaitable<void> Router::repair() {
         if (stopping_) co_return;
         follow_segment();  // settings of an interface that was made anew are recorded anew before they are written
         mend();
+        if (behind_) follow_host();
     }
 }
 

@@ -1,6 +1,9 @@
 #include "src/router.hpp"
 
 #include <algorithm>
+#include <asio/redirect_error.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/use_awaitable.hpp>
 #include <nlohmann/json.hpp>
 
 #include "src/base/log.hpp"
@@ -10,6 +13,7 @@ namespace {
 
 constexpr log::Logger logger{"vmrouter"};
 constexpr log::Logger firewall_logger{"firewall"};
+constexpr Seconds patience{1};
 
 }  // namespace
 
@@ -17,7 +21,7 @@ constexpr log::Logger firewall_logger{"firewall"};
 void Router::follow_host() {
     if (stopping_) return;
     const std::string name = conf::segment_name(loaded_.config);
-    auto facts = privileged_.facts(name);
+    auto facts = privileged_.facts(name, plan_.policy.mark);
     if (!facts) {
         logger.error("FOLLOW {}", to_string(facts.error()));
         return;
@@ -26,11 +30,13 @@ void Router::follow_host() {
     facts_ = std::move(*facts);
     plan_.uplinks = link::uplinks(facts_, name, loaded_.config.firewall.uplink.value_or(std::vector<std::string>{}));
     auto policy = policy_now(facts_);
-    if (policy != plan_.policy || before != plan_.uplinks) {
-        if (auto followed = privileged_.follow(policy, plan_.uplinks); !followed)
+    if (policy != plan_.policy || before != plan_.uplinks || std::exchange(behind_, false)) {
+        if (auto followed = privileged_.follow(policy, plan_.uplinks); !followed) {
             firewall_logger.error("FOLLOW {}", to_string(followed.error()));
-        else
+            follow_host_later();
+        } else {
             plan_.policy = std::move(policy);
+        }
         reconfigure_dns();
         if (dns_) dns_->network_changed();
     }
@@ -47,6 +53,20 @@ void Router::follow_host() {
             "OVERLAP the host has a network {} that overlaps the segment {}; guests stay isolated, but that "
             "network cannot be reached from here; choose another network.address",
             to_string(*overlap), to_string(plan_.segment->address));
+}
+
+/// The rules could not be brought to what is known now: somebody has removed them a moment ago, or the kernel had no
+/// memory. Once more when they are repaired, and every `patience` until it succeeds.
+void Router::follow_host_later() {
+    if (std::exchange(behind_, true) || stopping_) return;
+    spawn([](Router& self) -> asio::awaitable<void> {
+        asio::steady_timer timer(self.io_, patience);
+        asio::error_code ignored;
+        co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+        if (!self.behind_ || self.stopping_) co_return;  // the repair has done it
+        self.mend();
+        self.follow_host();
+    }(*this));
 }
 
 std::optional<Cidr> Router::overlapping_network() const {
@@ -90,12 +110,15 @@ asio::awaitable<void> Router::watch_links() {
         if (stopping_) co_return;
         const bool users = !context_.usermode_uids.empty();  // only they have IPv6
         if (events.networks_changed()) follow_segment();
-        if (events.networks_changed() || events.settings || (users && (events.routes6 || events.addresses6)))
+        if (events.networks_changed() || events.settings || (users && (events.routes6 || !events.addresses6.empty())))
             follow_host();  // settings: others may want to forward too
         if (events.networks_changed() || events.port_flags) follow_ports(events.links);
         if (events.networks_changed())
             resolver_->nudge();  // a file system without inotify, a resolver that came with the link
-        if (events.rules || events.settings || events.addresses6 || events.overrun) repair_soon();
+        const bool ipv6_is_on = std::any_of(events.addresses6.begin(), events.addresses6.end(), [this](int link) {
+            return link == segment_index_ || known_ports_.contains(link);
+        });
+        if (events.rules || events.settings || ipv6_is_on || events.overrun) repair_soon();
     }
 }
 

@@ -79,6 +79,19 @@ for filter in 0 1 2; do
 done
 nft -f "$LAB/others"
 
+step "the rules are gone when the networks change"
+shut() { nft get element inet vmrouter_virbr10 vm_lan '{ 198.51.100.0/28 }'; }
+for turn in 1 2 3; do
+    expect_reach g1 tcp inet 198.51.100.10 80
+    kill -STOP "$VMROUTER_PID" # both are told to it at once
+    nft delete table inet vmrouter_virbr10
+    ip route add 198.51.100.0/28 via 192.168.1.50
+    kill -CONT "$VMROUTER_PID"
+    check "turn $turn: the new network is shut" wait_until 5 shut
+    expect_refused g1 tcp inet 198.51.100.10 80
+    ip route delete 198.51.100.0/28
+done
+
 step "somebody changes a part"
 repaired() { # TEXT COMMAND...: it changes something of ours
     local text=$1
