@@ -43,14 +43,6 @@ bool is_locked(int fd) {
     return fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
-/// Whether `path` still names the open file: its last holder may have removed it between our open and our lock.
-bool is_current(int fd, const std::string& path) {
-    struct stat opened {};
-    struct stat named {};
-    return fstat(fd, &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
-           opened.st_dev == named.st_dev;
-}
-
 pid_t pid_in(int fd) {
     char text[32] = {};
     const auto got = pread(fd, text, sizeof text, 0);
@@ -89,15 +81,29 @@ Error already_running(std::string_view name, pid_t pid) {
 
 }  // namespace
 
+FileDescriptor open_lock_file(const std::string& path) {
+    constexpr mode_t owner_only = 0600;
+    FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, owner_only));
+    if (file && fchmod(file.get(), owner_only) != 0) file.reset();  // one that was there may be open to all
+    return file;
+}
+
+bool is_file_at(const std::string& path, int fd) {
+    struct stat opened {};
+    struct stat named {};
+    return fstat(fd, &opened) == 0 && lstat(path.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
+           opened.st_dev == named.st_dev;
+}
+
 Result<InstanceLock> InstanceLock::take(const std::string& folder, std::string_view name) {
     const std::string path = lock_path(folder, name);
     for (int attempt = 0; attempt < kAttempts; ++attempt) {
         if (auto made = make_folder(folder); !made) return Failure{std::move(made).error()};
-        FileDescriptor file(open(path.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644));
+        FileDescriptor file = open_lock_file(path);
         if (!file && errno == ENOENT) continue;  // the last one to leave removed the folder just now
         if (!file) return Failure{system_error("cannot create the lock file", errno, path)};
         if (!try_lock(file.get())) return Failure{already_running(name, pid_in(file.get()))};
-        if (!is_current(file.get(), path)) continue;
+        if (!is_file_at(path, file.get())) continue;
         const std::string pid = std::to_string(getpid()) + "\n";
         if (ftruncate(file.get(), 0) != 0 || write_all(file.get(), pid) != 0)
             return Failure{system_error("cannot write the lock file", errno, path)};

@@ -32,6 +32,13 @@ private:
     FileDescriptor file_;  ///< empty in a moved-from object
 };
 
+/// A file to be locked, made when there is none. Its owner alone may open it: whoever can read a file can lock it.
+/// Empty, with errno, when that fails.
+FileDescriptor open_lock_file(const std::string& path);
+
+/// Whether `path` still names the open file: its last holder may have removed it between our open and our lock.
+bool is_file_at(const std::string& path, int fd);
+
 /// Removes the folder when an instance made it and nothing is left in it: one that was killed could not.
 void remove_empty_folder(const std::string& folder);
 

@@ -25,14 +25,23 @@ std::uint64_t network_namespace() {
     return stat("/proc/thread-self/ns/net", &info) == 0 ? info.st_ino : 0;
 }
 
-/// Held for one read-change-write of `shared`, or one sysctl with it; never across a wait.
-Result<FileDescriptor> lock_folder(const std::string& folder) {
-    FileDescriptor file(open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (!file) return Failure{system_error("cannot open the folder", errno, folder)};
-    while (flock(file.get(), LOCK_EX) != 0) {
-        if (errno != EINTR) return Failure{system_error("cannot lock the folder", errno, folder)};
+/// No instance has a file of this name: theirs end in .lock, .changes and .sock.
+std::string shared_lock(const std::string& folder) {
+    return folder + "/shared-lock";
+}
+
+/// Held for one read-change-write of `shared`, or one change of the machine with it; never across a wait. A file that
+/// only root can open: the folder itself could be locked by everybody.
+Result<FileDescriptor> lock_shared(const std::string& folder) {
+    const auto path = shared_lock(folder);
+    for (;;) {
+        FileDescriptor file = open_lock_file(path);
+        if (!file) return Failure{system_error("cannot open the lock file", errno, path)};
+        while (flock(file.get(), LOCK_EX) != 0) {
+            if (errno != EINTR) return Failure{system_error("cannot lock the file", errno, path)};
+        }
+        if (is_file_at(path, file.get())) return file;  // otherwise the last one to leave has just removed it
     }
-    return file;
 }
 
 /// net.ipv4.ip_forward; its name as a thing that was on before the first instance, or was not.
@@ -87,6 +96,7 @@ struct Shared::Content {
     std::vector<Needed> sysctls;
     std::vector<Thing> things;
 
+    [[nodiscard]] bool is_empty() const { return instances.empty() && sysctls.empty() && things.empty(); }
     auto find_sysctl(const std::string& path) {
         const auto space = network_namespace();
         return std::find_if(sysctls.begin(), sysctls.end(),
@@ -148,7 +158,7 @@ Result<Shared::Content> Shared::load() const {
 
 Result<void> Shared::save(const Content& content) const {
     const std::string path = folder_ + "/shared";
-    if (content.instances.empty() && content.sysctls.empty() && content.things.empty()) {
+    if (content.is_empty()) {
         if (unlink(path.c_str()) != 0 && errno != ENOENT)
             return Failure{system_error("cannot remove the file", errno, path)};
         return {};
@@ -178,7 +188,7 @@ bool Shared::is_alive(const std::string& instance) const {
 }
 
 Result<void> Shared::join(std::string_view segment, std::optional<Cidr> network) {
-    const auto lock = lock_folder(folder_);
+    const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
@@ -211,7 +221,7 @@ Result<std::vector<SharedInstance>> Shared::instances() const {
 
 Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted,
                                  const std::function<bool()>& still_holds) {
-    const auto lock = lock_folder(folder_);
+    const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     const auto current = access_.read(wanted.path);
     if (still_holds && !still_holds())
@@ -244,7 +254,7 @@ Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted,
 }
 
 Result<void> Shared::release_sysctl(const SetSysctl& change) {
-    const auto lock = lock_folder(folder_);
+    const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
@@ -270,7 +280,7 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
 }
 
 Result<void> Shared::forget_sysctl(const std::string& path) {
-    const auto lock = lock_folder(folder_);
+    const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
@@ -294,7 +304,7 @@ Result<void> Shared::release_interface(Changes& changes, std::string_view interf
 }
 
 Result<bool> Shared::found_before(std::string_view thing, bool there_now) {
-    const auto lock = lock_folder(folder_);
+    const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
@@ -304,7 +314,7 @@ Result<bool> Shared::found_before(std::string_view thing, bool there_now) {
 }
 
 Result<void> Shared::leave() {
-    const auto lock = lock_folder(folder_);
+    const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     auto content = load();
     if (!content) return Failure{std::move(content).error()};
@@ -312,7 +322,9 @@ Result<void> Shared::leave() {
     std::erase_if(content->instances, [&](const Content::Instance& instance) { return instance.name == instance_; });
     for (auto& thing : content->things) std::erase(thing.users, instance_);
     std::erase_if(content->things, [](const Content::Thing& thing) { return thing.users.empty(); });
-    return save(*content);
+    auto saved = save(*content);
+    if (saved && content->is_empty()) unlink(shared_lock(folder_).c_str());  // whoever waits for it asks again
+    return saved;
 }
 
 }  // namespace vmrouter

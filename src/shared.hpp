@@ -1,9 +1,10 @@
 #pragma once
 
 // What instances on one machine share: the folder /run/vmrouter. An instance is alive while it holds the lock on
-// NAME.lock; the file `shared` (guarded by a lock on the folder) lists the instances and says which of them needs which
-// sysctl and what its value was before the first of them, so that the first to stop does not break the second and the
-// last one restores. An instance that was killed no longer counts, but the values from before it are kept.
+// NAME.lock; the file `shared` (guarded by a lock on `shared-lock`) lists the instances and says which of them needs
+// which sysctl and what its value was before the first of them, so that the first to stop does not break the second and
+// the last one restores. An instance that was killed no longer counts, but the values from before it are kept. Root
+// alone can open the files that are locked: who can read a file can lock it.
 
 #include <functional>
 #include <optional>
@@ -77,7 +78,7 @@ public:
     /// `there_now`. Held until leave().
     Result<bool> found_before(std::string_view thing, bool there_now);
 
-    /// Takes this instance off the list; the last one that leaves removes the file.
+    /// Takes this instance off the list; the last one that leaves removes the files.
     Result<void> leave();
 
 private:

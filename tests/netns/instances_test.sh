@@ -24,6 +24,29 @@ start_other() {
     start_vmrouter "$@"
     SECOND=$VMROUTER_PID
 }
+# Somebody who is not root takes every lock that he can get below /run/vmrouter, and keeps them.
+start_stranger() {
+    background host "$1" python3 -I -c '
+import fcntl, os, sys, time
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for path in sys.argv[1:]:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        continue
+    for lock in (lambda: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB), lambda: fcntl.lockf(file, fcntl.LOCK_SH | fcntl.LOCK_NB)):
+        try:
+            lock()
+            print("locked", path, flush=True)
+        except OSError:
+            pass
+print("done", flush=True)
+time.sleep(400)' /run/vmrouter /run/vmrouter/*
+    wait_until 10 grep -q done "$LAB/host-$1.log"
+    check "he has locked the folder" grep -qx 'locked /run/vmrouter' "$LAB/host-$1.log"
+}
 stop_this() { VMROUTER_PID=$1 && stop_vmrouter "${2:-TERM}"; }
 
 step "two instances serve two segments"
@@ -49,6 +72,20 @@ expect_equal "the uplink still forwards" 1 "$(forwarding)"
 guest_delete g1
 stop_this "$SECOND"
 as_found "both have stopped"
+
+step "who is not root can hold nobody up"
+start_vmrouter --bridge virbr10
+start_stranger beside
+STRANGER=$LAB_BACKGROUND
+start_other --bridge virbr11
+stop_this "$SECOND"
+stop_this "$FIRST" KILL
+start_stranger after # the lock of the killed one
+start_vmrouter --bridge virbr10
+stop_vmrouter KILL
+run_vmrouter 0 down
+kill "$STRANGER" "$LAB_BACKGROUND"
+as_found "in spite of him everything is undone"
 
 step "one is killed, the other stops"
 start_vmrouter --bridge virbr10

@@ -1,5 +1,8 @@
 #include "src/shared.hpp"
 
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 #include <asio/co_spawn.hpp>
@@ -76,6 +79,44 @@ asio::awaitable<void> count_changes(SharedWatch& watch, int& heard) {
         ++heard;
     }
 }
+
+/// A process of a user who is nobody: it takes every lock that it can get on `paths` and keeps it.
+class Stranger {
+public:
+    explicit Stranger(const std::vector<std::string>& paths) {
+        int ready[2] = {};
+        REQUIRE(pipe(ready) == 0);
+        child_ = fork();
+        REQUIRE(child_ >= 0);
+        if (child_ == 0) lock_all(paths, ready[1]);
+        close(ready[1]);
+        REQUIRE(read(ready[0], &locked_, sizeof locked_) == sizeof locked_);
+        close(ready[0]);
+    }
+    Stranger(const Stranger&) = delete;
+    Stranger& operator=(const Stranger&) = delete;
+    ~Stranger() {
+        kill(child_, SIGKILL);
+        waitpid(child_, nullptr, 0);
+    }
+    [[nodiscard]] int locked() const { return locked_; }
+
+private:
+    [[noreturn]] static void lock_all(const std::vector<std::string>& paths, int out) {
+        int locked = setuid(65534) == 0 ? 0 : -1000;
+        for (const auto& path : paths) {
+            const int fd = open(path.c_str(), O_RDONLY);
+            struct flock reading {};
+            reading.l_type = F_RDLCK;
+            if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0) ++locked;
+            if (fd >= 0 && fcntl(fd, F_OFD_SETLK, &reading) == 0) ++locked;
+        }
+        static_cast<void>(!write(out, &locked, sizeof locked));
+        for (;;) pause();
+    }
+    pid_t child_ = -1;
+    int locked_ = 0;
+};
 
 std::vector<std::string> files_in(const std::string& folder) {
     std::vector<std::string> names;
@@ -412,6 +453,32 @@ TEST_CASE("a second instance of one name is refused by the pid of the first") {
     }
     CHECK(running_instances(folder).empty());
     CHECK_FALSE(std::filesystem::exists(folder));
+}
+
+TEST_CASE("who is not root can hold nobody up") {
+    const TemporaryFolder base;
+    REQUIRE(chmod(base.path().c_str(), 0755) == 0);
+    const auto lock = base.path() + "/virbr10.lock";
+    std::ofstream(lock) << "1\n";
+    REQUIRE(chmod(lock.c_str(), 0644) == 0);  // one that was there is not for everybody either
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.shared.join("virbr10", std::nullopt));
+    std::filesystem::create_hard_link(lock, lock + ".kept");
+    a.kill();
+    std::filesystem::rename(lock + ".kept", lock);  // kill -9 leaves it
+
+    std::vector<std::string> paths{base.path()};
+    for (const auto& name : files_in(base.path())) paths.push_back(base.path() + "/" + name);
+    const Stranger stranger(paths);
+    CHECK(stranger.locked() >= 1);  // the folder, which means nothing
+    CHECK_FALSE(running_instance(base.path(), "virbr10"));
+    alarm(20);  // whoever waits for its lock waits for ever
+    Instance again(base.path(), "virbr10", sysctls);
+    REQUIRE(again.need(kForwarding, "1"));
+    again.stop();
+    alarm(0);
+    CHECK(sysctls.values[kForwarding] == "0");
 }
 
 TEST_CASE("a lock goes with its process however that ends") {
