@@ -15,6 +15,7 @@ constexpr std::uint8_t remote_id = 2;
 constexpr std::uint8_t subscriber_id = 6;
 constexpr std::uint8_t server_id_override = 11;  // RFC 5107
 constexpr std::chrono::minutes clone_window{10};
+constexpr Seconds repetition{1};  // a renewal so soon after another that changes nothing is not worth a record
 constexpr std::size_t longest_text = 255;
 
 std::string limited_text(std::optional<std::string_view> text) {
@@ -119,6 +120,22 @@ std::uint64_t look_like_networks(const Range& range) {
     const auto count = [](std::uint64_t below) { return below / 256 * 2 + (below % 256 > 0 ? 1 : 0); };
     if (range.first.value >> 29 != 0b110) return 0;
     return count(std::uint64_t{range.last.value} + 1) - count(range.first.value);
+}
+
+/// What is left of a lease that was renewed a moment ago and would stay as it is but for that moment; nullopt: it has
+/// to be written. Never more than what is on disk promises.
+std::optional<Terms> repeated(const Lease& entry, const Lease& fresh, const Terms& terms, Time now) {
+    Lease aged = fresh;
+    aged.expires = entry.expires;
+    aged.last_seen = entry.last_seen;
+    if (aged != entry || now < entry.last_seen || now - entry.last_seen >= repetition) return std::nullopt;
+    if (entry.expires.has_value() != fresh.expires.has_value()) return std::nullopt;
+    if (!entry.expires) return terms;
+    const Seconds left = std::chrono::floor<Seconds>(*entry.expires - now);
+    const Seconds less = terms.lease - left;
+    if (less < Seconds{0} || less > repetition) return std::nullopt;  // other terms than those that were granted
+    const auto shortened = [&](Seconds time) { return std::max(time - less, Seconds{0}); };
+    return Terms{left, shortened(terms.renew), shortened(terms.rebind)};
 }
 
 std::uint64_t most_quarantined(const ServerConfig& config) {
@@ -354,20 +371,22 @@ Reply bind(const Exchange& exchange, Decision& decision, Ipv4 address, const Ter
         if (exchange.bound == nullptr) warn_of_limit(exchange, decision);
     }
 
+    const auto again = renewal ? repeated(*entry, lease, terms, exchange.now) : std::nullopt;
+    const Terms& granted = again ? *again : terms;
     Reply reply;
     reply.type = MessageType::Ack;
     reply.address = address;
-    reply.lease_time = terms.lease;
-    reply.renew_time = terms.renew;
-    reply.rebind_time = terms.rebind;
+    reply.lease_time = granted.lease;
+    reply.renew_time = granted.renew;
+    reply.rebind_time = granted.rebind;
     reply.name = lease.name;
     decision.note.level = renewal ? Level::Debug : Level::Info;
     decision.note.verb = to_string(MessageType::Ack);
     decision.note.address = address;
     decision.note.name = lease.name;
-    decision.note.detail = lifetime_text(terms.lease);
-    const Cause again = exchange.message.requested_address() ? Cause::Reboot : Cause::Renew;
-    decision.changes.push_back({renewal ? again : Cause::Bind, address, std::move(lease)});
+    decision.note.detail = lifetime_text(granted.lease);
+    const Cause anew = exchange.message.requested_address() ? Cause::Reboot : Cause::Renew;
+    if (!again) decision.changes.push_back({renewal ? anew : Cause::Bind, address, std::move(lease)});
     return reply;
 }
 

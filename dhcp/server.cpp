@@ -335,6 +335,8 @@ std::string_view to_string(Silence silence) {
             return "BOOTP without a reservation";
         case Silence::StorageBroken:
             return "leases cannot be written";
+        case Silence::StorageBusy:
+            return "too much waits for the disk";
         case Silence::NotTheHolder:
             return "does not hold that address";
         case Silence::LocalClient:

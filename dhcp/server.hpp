@@ -97,6 +97,7 @@ enum class Silence : std::uint8_t {
     StorageBroken,    ///< nothing new can be written
     NotTheHolder,     ///< RELEASE, DECLINE of somebody else's address
     LocalClient,      ///< a relay speaks for a client that holds its lease on the segment itself
+    StorageBusy,      ///< too much waits for the disk already
     Unreadable,       ///< the bytes are no DHCP message (a wrong checksum, a length that is not so)
 };
 /// In the words of the log: "names another server".

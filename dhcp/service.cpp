@@ -94,6 +94,17 @@ void Service::Parts::carry_out(const Message& message, const Context& context, D
         if (warning.kind == Warning::Kind::StorageBroken) warning.text += ": " + storage.error().what;
         reporter.warn(warning);
     }
+    if (too_much_for_disk(decision)) {
+        ++counters.silent;
+        decision.note.level = Level::Debug;
+        decision.note.verb = to_string(message.type());
+        decision.note.silence = Silence::StorageBusy;
+        decision.note.detail = to_string(Silence::StorageBusy);
+        if (reporter.allows_trouble())
+            logger.warn("the disk is slow: {} replies wait for it; {} was not answered", pending.replies.size(),
+                        to_string(message.chaddr));
+        return reporter.note(decision.note);
+    }
     if (!apply(decision.changes)) {
         ++counters.silent;
         if (reporter.allows_trouble()) logger.warn("the lease table is full; a client was not answered");
@@ -111,6 +122,16 @@ void Service::Parts::carry_out(const Message& message, const Context& context, D
     } else {
         pending.replies.push_back(std::move(reply));  // its line follows when it leaves
     }
+}
+
+/// Only what has to be written, or to wait for what is being written, is a burden; offers are none.
+bool Service::Parts::too_much_for_disk(const Decision& decision) const {
+    if (std::max(pending.replies.size(), pending.changes.size()) < most_waiting) return false;
+    const auto written = [](const LeaseChange& change) {
+        return change.cause != Cause::Offer && change.cause != Cause::Withdraw;
+    };
+    const bool waits = decision.reply && decision.reply->type != MessageType::Offer;
+    return waits || std::any_of(decision.changes.begin(), decision.changes.end(), written);
 }
 
 /// False when the table refused: then nothing was promised that the reply could rest on.

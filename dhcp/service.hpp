@@ -65,6 +65,9 @@ struct ServiceSetup {
     /// The bridge port that leads to a hardware address, for frames that no port's own socket has seen: those of a port
     /// that has just joined. 0: not known. Empty where there are no ports.
     std::function<unsigned(const MacAddress&)> find_port;
+    /// Replies, and changes, that may wait for the disk; messages that would add to that are not answered. Guests can
+    /// send faster than a slow disk syncs.
+    std::size_t most_waiting = 4096;
 };
 
 class Service {

@@ -36,6 +36,7 @@ Service::Parts::Parts(const asio::any_io_executor& io, ServiceSetup setup, const
       script(io, std::move(setup.run_program), its_clock),
       find_port(std::move(setup.find_port)),
       reporter(its_clock, its_observer, its_random.u64()),
+      most_waiting(setup.most_waiting),
       commit_signal(io),
       expiry_signal(io),
       ended(io),

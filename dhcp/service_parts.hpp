@@ -55,6 +55,7 @@ struct Service::Parts {
     void drop(const ReceivedFrame& frame, std::string_view why);
     void carry_out(const Message& message, const Context& context, Decision decision, unsigned conflicts = 0);
     bool apply(const std::vector<LeaseChange>& changes);
+    [[nodiscard]] bool too_much_for_disk(const Decision& decision) const;
     void probe(WaitingMessage who, const ProbeRequest& request);
     Outgoing outgoing(const Message& message, const Context& context, const Decision& decision) const;
     void hand_over();
@@ -92,7 +93,8 @@ struct Service::Parts {
     Reporter reporter;
 
     std::vector<Outgoing> offers;  ///< of the batch at hand: they need no disk
-    Batch pending;                 ///< what the next commit takes
+    Batch pending;                 ///< what the next commit takes; bounded by `most_waiting`
+    std::size_t most_waiting;
     std::unordered_map<Ipv4, WaitingMessage> waiting;
     Signal commit_signal;
     Signal expiry_signal;

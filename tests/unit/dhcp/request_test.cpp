@@ -153,6 +153,41 @@ TEST_CASE("RENEWING extends the lease and spreads T1 and T2 by at most an eighth
     CHECK(again.reply == ack.reply);  // a retransmission hears the same
 }
 
+TEST_CASE("A lease that was renewed less than a second ago is told again without a record") {
+    Scene scene;
+    const auto address = scene.join(vm1, "web");
+    scene.pass(Seconds{1800});
+    scene.leases.take_changes();
+    const Message message = renewal(vm1, to_string(address)).name("web");
+    const Decision first = scene.send_unicast(message);
+    const Time promised = *scene.leases.find(address)->expires;
+    CHECK(scene.leases.take_changes().size() == 1);
+    for (int i = 0; i < 9; ++i) {
+        scene.now += Milliseconds{100};
+        const Decision again = scene.send_unicast(message);
+        REQUIRE(is(again, MessageType::Ack));
+        CHECK(again.changes.empty());
+        CHECK(scene.now + again.reply->lease_time <= promised);
+        CHECK(again.reply->lease_time == Seconds{3599});
+        CHECK(again.reply->rebind_time == first.reply->rebind_time - Seconds{1});
+        CHECK(again.reply->renew_time == first.reply->renew_time - Seconds{1});
+        CHECK(again.reply->name == "web");
+    }
+    CHECK(scene.leases.take_changes().empty());
+    // What is news is written: another name, other terms, and anything after a second.
+    const auto written = [&](const Message& news) {
+        CHECK(is(scene.send_unicast(news), MessageType::Ack));
+        return scene.leases.take_changes().size();
+    };
+    CHECK(written(renewal(vm1, to_string(address)).name("mail")) == 1);
+    CHECK(written(renewal(vm1, to_string(address)).name("mail")) == 0);
+    scene.config.lease_time = Seconds{600};
+    CHECK(written(renewal(vm1, to_string(address)).name("mail")) == 1);
+    CHECK(scene.leases.find(address)->expires == scene.now + Seconds{600});
+    scene.now += Seconds{1};
+    CHECK(written(renewal(vm1, to_string(address)).name("mail")) == 1);
+}
+
 TEST_CASE("RENEWING with option 54 is a renewal as well") {
     Scene scene;
     const auto address = scene.join(vm1);

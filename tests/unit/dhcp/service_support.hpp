@@ -185,6 +185,7 @@ struct Segment {
         setup.paths = Paths::beside(folder / "leases", folder / "hostsfile");
         setup.sockets = std::move(*open_sockets("near"));
         setup.find_port = find_port;
+        setup.most_waiting = most_waiting;
         service = std::make_unique<Service>(io.get_executor(), std::move(setup), clock, random, observer);
         service->load();
         asio::co_spawn(io, service->run(), [](std::exception_ptr error) {
@@ -237,6 +238,7 @@ struct Segment {
     bool silent(Milliseconds time = Milliseconds{250}) { return run(time).empty(); }
 
     FindPort find_port;
+    std::size_t most_waiting = ServiceSetup{}.most_waiting;
     TemporaryFolder folder;
     asio::io_context io;
     SettableClock clock;

@@ -143,6 +143,37 @@ TEST_CASE("A guest that makes up thousands of others does not keep a known one f
     });
 }
 
+TEST_CASE("What waits for the disk is bounded and whoever is over the bound asks again") {
+    in_namespace([] {
+        Segment segment;
+        segment.stop();
+        segment.most_waiting = 8;
+        ServerConfig config = server_config();
+        config.ping_check = false;
+        segment.start(config);
+        // More at once than the disk may be given; offers need none.
+        for (std::uint16_t i = 0; i < 40; ++i)
+            segment.guests->request(guest_mac(i), Ipv4(192, 168, 100, static_cast<std::uint8_t>(10 + i)));
+        segment.guests->discover(guest_mac(100));
+        std::set<MacAddress> acknowledged;
+        const auto replies = segment.run(Milliseconds{5000}, [](const auto& all) { return all.size() >= 9; });
+        segment.run(Milliseconds{50});
+        for (const Heard& heard : replies)
+            if (heard.message.type() == MessageType::Ack) acknowledged.insert(*heard.message.chaddr.mac());
+        CHECK(segment.service->counters().offers == 1);
+        CHECK(segment.service->counters().silent > 0);
+        CHECK(segment.service->counters().silent + segment.service->counters().acks == 40);
+        CHECK(segment.service->leases().size() == segment.service->counters().acks);
+        CHECK(std::any_of(segment.observer.notes.begin(), segment.observer.notes.end(),
+                          [](const std::string& note) { return note.ends_with(": too much waits for the disk"); }));
+        for (std::uint16_t i = 0; i < 40; ++i) {
+            if (acknowledged.contains(guest_mac(i))) continue;
+            segment.guests->request(guest_mac(i), Ipv4(192, 168, 100, static_cast<std::uint8_t>(10 + i)));
+            CHECK(segment.next(guest_mac(i)).message.type() == MessageType::Ack);
+        }
+    });
+}
+
 TEST_CASE("A squatter that answers after 80 ms makes the guest get another address") {
     bool in_time = false;  // the probe lasts 100 ms, which a busy machine may let pass before it claims
     for (int attempt = 0; attempt < 20 && !in_time; ++attempt) {
