@@ -130,6 +130,9 @@ Message make_reply(const ServerConfig& config, const Message& request, const Rep
     } else {
         message.options.add_u8(option::message_type, static_cast<std::uint8_t>(reply.type));
         message.options.add_ip(option::server_identifier, server_id(config, request));
+        // RFC 3011 section 2: who named a subnet, and had it obeyed, must hear it again.
+        const auto subnet = request.options.find(option::subnet_selection);
+        if (subnet && subnet->size() == 4 && !nak) message.options.add(option::subnet_selection, *subnet);
         add_lease_times(message.options, reply);
         if (nak)
             message.options.add_text(option::text, reply.text, request.terminates_strings());

@@ -98,6 +98,20 @@ TEST_CASE("A PXE client gets its machine identifier back") {
     CHECK(hex(answer(scene, discover(vm1)), 97) == "absent");
 }
 
+TEST_CASE("A client that selects a subnet gets its option back in OFFER and ACK whatever it asks for") {
+    Scene scene;
+    const auto subnet = from_hex("c0a86400");
+    const Message offer = answer(scene, discover(vm1).bytes(118, subnet).bytes(55, {1}));
+    CHECK(hex(offer, 118) == "c0a86400");
+    const Message request = selecting(vm1, to_string(offer.yiaddr)).bytes(118, subnet);
+    CHECK(hex(answer(scene, request), 118) == "c0a86400");
+    CHECK(hex(answer(scene, selecting(vm2, "10.0.0.9").bytes(118, subnet)), 118) == "absent");  // a NAK
+    // Not what was not obeyed; and a configured value is not an identical copy.
+    CHECK(hex(answer(scene, discover(vm2).bytes(118, from_hex("c0a8"))), 118) == "absent");
+    scene.config.options = {{118, from_hex("01020304")}};
+    CHECK(hex(answer(scene, discover(vm1).bytes(118, subnet).bytes(55, {118})), 118) == "c0a86400");
+}
+
 TEST_CASE("A client that terminates its strings gets terminated strings") {
     Scene scene;
     scene.config.options = {{17, from_hex("2f737276")}, {43, from_hex("0102")}};
