@@ -66,6 +66,16 @@ private:
     bool terminated_;
 };
 
+/// What a client must hear again whatever it asks for. First, so that a long list of options never costs it.
+void add_echoes(Options& options, const Message& request, bool nak) {
+    if (const Bytes id = request.client_id(); !id.empty()) options.add(option::client_identifier, id);  // RFC 6842
+    if (nak) return;
+    if (const auto machine = request.options.find(option::machine_identifier))
+        options.add(option::machine_identifier, *machine);  // RFC 4578 section 2.3
+    const auto subnet = request.options.find(option::subnet_selection);
+    if (subnet && subnet->size() == 4) options.add(option::subnet_selection, *subnet);  // RFC 3011 section 2
+}
+
 void add_lease_times(Options& options, const Reply& reply) {
     const auto seconds = [](Seconds value) { return static_cast<std::uint32_t>(value.count()); };
     if (reply.lease_time.count() > 0) options.add_u32(option::lease_time, seconds(reply.lease_time));
@@ -130,23 +140,29 @@ Message make_reply(const ServerConfig& config, const Message& request, const Rep
     } else {
         message.options.add_u8(option::message_type, static_cast<std::uint8_t>(reply.type));
         message.options.add_ip(option::server_identifier, server_id(config, request));
-        // RFC 3011 section 2: who named a subnet, and had it obeyed, must hear it again.
-        const auto subnet = request.options.find(option::subnet_selection);
-        if (subnet && subnet->size() == 4 && !nak) message.options.add(option::subnet_selection, *subnet);
+        add_echoes(message.options, request, nak);
         add_lease_times(message.options, reply);
         if (nak)
             message.options.add_text(option::text, reply.text, request.terminates_strings());
         else
             add_parameters(message, config, request, reply);
-        if (const Bytes id = request.client_id(); !id.empty() && !message.options.has(option::client_identifier))
-            message.options.add(option::client_identifier, id);  // RFC 6842
-        const auto machine = request.options.find(option::machine_identifier);
-        if (machine && !nak && !message.options.has(option::machine_identifier))
-            message.options.add(option::machine_identifier, *machine);  // RFC 4578 section 2.3
     }
     if (const auto relay = request.options.find(option::relay_agent); relay && message.cookie)
         message.options.add(option::relay_agent, *relay);  // RFC 3046 section 2.2: as it came, last
     return message;
+}
+
+Warning left_out(const ServerConfig& config, const HardwareAddress& client, std::span<const std::uint8_t> codes,
+                 std::size_t room) {
+    std::string list;
+    for (const std::uint8_t code : codes) list += (list.empty() ? "" : ", ") + std::to_string(code);
+    const std::string_view cure = config.no_override
+                                      ? "; shorten them, or set dhcp.no_override = false, which lets them "
+                                        "into the fields of server and file"
+                                      : "; shorten them";
+    return {Warning::Kind::OptionsLeftOut, "a reply to " + client_text(client) + " holds " + std::to_string(room) +
+                                               " bytes, and option" + (codes.size() == 1 ? " " : "s ") + list +
+                                               " did not fit" + std::string(cure)};
 }
 
 Room room(const ServerConfig& config, const Message& request, std::uint16_t mtu) {

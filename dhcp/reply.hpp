@@ -1,5 +1,7 @@
 #pragma once
 
+#include <span>
+
 #include "dhcp/message.hpp"
 #include "dhcp/server.hpp"
 
@@ -7,6 +9,10 @@ namespace vmrouter::dhcp {
 
 /// The message that says `reply` to `request`: RFC 2131 table 3, the options the client asked for, in dnsmasq's order.
 Message make_reply(const ServerConfig& config, const Message& request, const Reply& reply);
+
+/// What the operator should hear when options with these codes found no room in a reply of `room` bytes.
+Warning left_out(const ServerConfig& config, const HardwareAddress& client, std::span<const std::uint8_t> codes,
+                 std::size_t room);
 
 /// How large the reply may be: option 57, BOOTP's 300 bytes, and whether sname and file may carry options.
 Room room(const ServerConfig& config, const Message& request, std::uint16_t mtu = 1500);

@@ -145,7 +145,7 @@ struct Warning {
         ReservationUnusable,  ///< its address is taken or quarantined
         StorageBroken,
         ProbesDistrusted,  ///< so many probes were answered that addresses are offered without one
-        OptionsLeftOut,
+        OptionsLeftOut,    ///< they did not fit into a reply (last: Reporter counts the kinds by it)
     };
     Kind kind = Kind::Declined;
     std::string text;  ///< whole, escaped, for the log

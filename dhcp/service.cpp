@@ -169,10 +169,12 @@ void Service::Parts::probe(WaitingMessage who, const ProbeRequest& request) {
     waiting.insert_or_assign(request.address, std::move(who));
 }
 
-Outgoing Service::Parts::outgoing(const Message& message, const Context& context, const Decision& decision) const {
+Outgoing Service::Parts::outgoing(const Message& message, const Context& context, const Decision& decision) {
     const Reply& reply = *decision.reply;
     const Message answer = make_reply(config, message, reply);
-    const Serialized payload = serialize(answer, room(config, message, config.mtu == 0 ? ethernet_mtu : config.mtu));
+    const Room there = room(config, message, config.mtu == 0 ? ethernet_mtu : config.mtu);
+    const Serialized payload = serialize(answer, there);
+    if (!payload.left_out.empty()) reporter.warn(left_out(config, message.chaddr, payload.left_out, there.max_size));
     const Destination to = destination(message, context, reply);
     // Whoever is not on the segment is reached the way the request came.
     const MacAddress mac = to.mac ? *to.mac : context.ethernet_source.value_or(MacAddress::broadcast());

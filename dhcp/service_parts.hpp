@@ -57,7 +57,7 @@ struct Service::Parts {
     bool apply(const std::vector<LeaseChange>& changes);
     [[nodiscard]] bool too_much_for_disk(const Decision& decision) const;
     void probe(WaitingMessage who, const ProbeRequest& request);
-    Outgoing outgoing(const Message& message, const Context& context, const Decision& decision) const;
+    Outgoing outgoing(const Message& message, const Context& context, const Decision& decision);
     void hand_over();
     asio::awaitable<void> commit_loop();
     void refuse(Batch& batch);

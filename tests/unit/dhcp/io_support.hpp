@@ -1,5 +1,6 @@
 #pragma once
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -97,6 +98,26 @@ public:
 
 private:
     rlimit before_{};
+};
+
+/// Sends what is logged to a file while it lives.
+class LogOf {
+public:
+    explicit LogOf(const std::string& path) : before_(dup(2)) {
+        const int file = open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        REQUIRE(file >= 0);
+        dup2(file, 2);
+        close(file);
+    }
+    ~LogOf() {
+        dup2(before_, 2);
+        close(before_);
+    }
+    LogOf(const LogOf&) = delete;
+    LogOf& operator=(const LogOf&) = delete;
+
+private:
+    int before_;
 };
 
 /// A command in the namespace of the calling thread.

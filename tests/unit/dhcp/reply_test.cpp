@@ -112,6 +112,27 @@ TEST_CASE("A client that selects a subnet gets its option back in OFFER and ACK 
     CHECK(hex(answer(scene, discover(vm1).bytes(118, subnet).bytes(55, {118})), 118) == "c0a86400");
 }
 
+TEST_CASE("What must be returned fits whatever else there is, and what does not fit is named") {
+    Scene scene;
+    scene.config.domain.clear();
+    scene.config.options = {{119, std::vector<std::uint8_t>(200, 'd')},
+                            {121, std::vector<std::uint8_t>(90, 8)},
+                            {43, std::vector<std::uint8_t>(60, 1)}};
+    const Message message =
+        discover(vm1).client_id({1, 2, 3}).bytes(97, std::vector<std::uint8_t>(17)).bytes(118, from_hex("c0a86400"));
+    const Message reply = answer(scene, message);
+    const auto serialized = serialize(reply, room(scene.config, message, 1500));
+    const Message read = parse(serialized.bytes).value();
+    const auto there = codes(read);
+    CHECK(std::vector<int>(there.begin(), there.begin() + 6) == std::vector<int>{53, 54, 61, 97, 118, 51});
+    CHECK(serialized.left_out == std::vector<std::uint8_t>{121, 43});
+    const Warning warning = left_out(scene.config, message.chaddr, serialized.left_out, 548);
+    CHECK(warning.kind == Warning::Kind::OptionsLeftOut);
+    CHECK(warning.text ==
+          "a reply to 52:54:00:00:00:01 holds 548 bytes, and options 121, 43 did not fit; shorten them, or set "
+          "dhcp.no_override = false, which lets them into the fields of server and file");
+}
+
 TEST_CASE("A client that terminates its strings gets terminated strings") {
     Scene scene;
     scene.config.options = {{17, from_hex("2f737276")}, {43, from_hex("0102")}};
@@ -141,7 +162,7 @@ TEST_CASE("A NAK holds its reason and nothing that could be used") {
     Scene scene;
     const Message message = selecting(vm1, "10.0.0.9").client_id({1, 2, 3}).bytes(82, from_hex("0102aabb"));
     const Message nak = answer(scene, message);
-    CHECK(codes(nak) == std::vector<int>{53, 54, 56, 61, 82});
+    CHECK(codes(nak) == std::vector<int>{53, 54, 61, 56, 82});
     CHECK(nak.yiaddr.is_unspecified());
     CHECK(nak.siaddr.is_unspecified());
     CHECK(nak.wants_broadcast());

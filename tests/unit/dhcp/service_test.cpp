@@ -64,6 +64,30 @@ TEST_CASE("A new guest gets its lease after the probe and it is on disk when the
     });
 }
 
+TEST_CASE("Options that did not fit are logged, a few times for as many guests as there are") {
+    in_namespace([] {
+        ServerConfig config = server_config();
+        config.ping_check = false;
+        config.options = {{119, std::vector<std::uint8_t>(200, 'd')}, {121, std::vector<std::uint8_t>(90, 8)}};
+        Segment segment;
+        segment.stop();
+        const LogOf log(segment.folder / "log");
+        segment.start(config);
+        for (std::uint16_t i = 1; i <= 20; ++i) {
+            segment.guests->discover(guest_mac(i));
+            CHECK(segment.next(guest_mac(i)).message.yiaddr != Ipv4{});
+        }
+        const std::string text = *read_file(segment.folder / "log");
+        CHECK(text.find("a reply to 52:54:00:00:00:01 holds 548 bytes, and option 121 did not fit") !=
+              std::string::npos);
+        std::size_t lines = 0;
+        for (auto at = text.find("did not fit"); at != std::string::npos; at = text.find("did not fit", at + 1))
+            ++lines;
+        CHECK(lines >= 1);
+        CHECK(lines < 15);
+    });
+}
+
 TEST_CASE("A guest that is known has its offer without a probe") {
     in_namespace([] {
         Segment segment;
