@@ -99,7 +99,7 @@ public:
     virtual Result<void> make_tap(const std::string& name, uid_t owner) = 0;
     /// The bridge's ports may be others now: isolates them (network.isolate_guests), has other programs leave
     /// `newcomers` alone, and remembers them all for a bridge that must be made anew.
-    virtual Result<void> welcome_ports(const std::vector<std::string>& newcomers) = 0;
+    virtual Result<void> welcome_ports(const std::vector<RememberedPort>& newcomers) = 0;
     /// The segments of other instances that run now.
     virtual std::vector<std::string> other_segments() = 0;
 

@@ -4,7 +4,9 @@
 
 #include "src/base/file.hpp"
 #include "src/base/text.hpp"
+#include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
+#include "src/link/lan.hpp"
 
 namespace vmrouter {
 namespace {
@@ -22,14 +24,21 @@ Failure<Error> unreadable(const std::string& path) {
 
 }  // namespace
 
-std::vector<std::string> ports_to_attach(const State& state, const link::HostFacts& facts, const std::string& boot) {
-    std::vector<std::string> names;
-    if (boot.empty() || state.boot != boot) return names;
-    for (const RememberedPort& port : state.ports) {
-        const link::Link* link = facts.find(port.name);
-        if (link != nullptr && link->index == port.index && link->master == 0) names.push_back(port.name);
-    }
-    return names;
+Result<bool> may_return(const RememberedPort& port, const link::HostFacts& facts, std::string_view bridge) {
+    const link::Link* link = facts.find(port.index);
+    const link::Link* own = facts.find(bridge);
+    if (link == nullptr || own == nullptr || link->name != port.name || link->master == own->index) return false;
+    std::string use;
+    if (link->master != 0) use = "it belongs to " + facts.name_of(link->master);
+    for (const auto& one : facts.addresses6)  // one that a guest's router advertisement gave it means nothing
+        if (one.link == link->index && one.permanent && !link::is_link_local(one.local))
+            use = "it has the address " + to_string(one.local);
+    for (const auto& one : facts.addresses)
+        if (one.link == link->index) use = "it has the address " + to_string(one.local);
+    if (link::carries_default_route(facts, link->name)) use = "the host reaches the internet through it";
+    if (use.empty()) return true;
+    return Failure{Error{"is not put onto " + own->name + " again, where it was: " + use, port.name,
+                         "if it belongs to a guest: ip link set " + port.name + " master " + own->name}};
 }
 
 std::vector<std::string> kept_taps(const State& state, const std::vector<link::Link>& links) {

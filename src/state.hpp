@@ -2,6 +2,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/ip4.hpp"
@@ -26,8 +27,10 @@ struct State {
     friend bool operator==(const State&, const State&) = default;
 };
 
-/// The ports that a bridge made anew takes back: still there (the same device), without a master, and of this boot.
-std::vector<std::string> ports_to_attach(const State& state, const link::HostFacts& facts, const std::string& boot);
+/// Whether a port that was on our bridge goes onto it again. False when the device is gone, or there already; an error,
+/// for the log, when somebody else uses it by now: it has another master or an address, or carries the host's default
+/// route.
+Result<bool> may_return(const RememberedPort& port, const link::HostFacts& facts, std::string_view bridge);
 
 /// The taps of the state that are still there and still ours, whoever's master they have; none after a reboot.
 std::vector<std::string> kept_taps(const State& state, const std::vector<link::Link>& links);

@@ -250,14 +250,18 @@ Result<void> enslave(Netlink& netlink, std::string_view port, std::string_view b
     const auto master = find(bridge);
     if (slave == links->end()) return Failure{no_such_link(port)};
     if (master == links->end()) return Failure{no_such_link(bridge)};
-    if (slave->master == master->index) return {};
-    if (slave->master != 0) {
-        return Failure{Error{"the interface belongs to another bridge or bond", std::string(port),
-                             "take it out there first: ip link set " + std::string(port) + " nomaster"}};
+    return enslave(netlink, *slave, *master);
+}
+
+Result<void> enslave(Netlink& netlink, const Link& port, const Link& bridge) {
+    if (port.master == bridge.index) return {};
+    if (port.master != 0) {
+        return Failure{Error{"the interface belongs to another bridge or bond", port.name,
+                             "take it out there first: ip link set " + port.name + " nomaster"}};
     }
-    auto message = change_message(slave->index);
-    nla_put_u32(message.get(), IFLA_MASTER, static_cast<std::uint32_t>(master->index));
-    return netlink.request(std::move(message), "cannot put the interface on " + std::string(bridge), port);
+    auto message = change_message(port.index);
+    nla_put_u32(message.get(), IFLA_MASTER, static_cast<std::uint32_t>(bridge.index));
+    return netlink.request(std::move(message), "cannot put the interface on " + bridge.name, port.name);
 }
 
 Result<void> release(Netlink& netlink, std::string_view port) {

@@ -78,6 +78,8 @@ Result<std::vector<Port>> ports(Netlink& netlink, int bridge);  ///< by its inde
 int port_of(Netlink& netlink, int bridge, const MacAddress& mac);
 /// Refused when the port has another master.
 Result<void> enslave(Netlink& netlink, std::string_view port, std::string_view bridge);
+/// As that, by their numbers: another device that has a name of theirs by now is not touched.
+Result<void> enslave(Netlink& netlink, const Link& port, const Link& bridge);
 /// Takes the port off whatever it is on. Success also when it is not there or on nothing.
 Result<void> release(Netlink& netlink, std::string_view port);
 /// Isolated ports reach other ports only when those are not isolated (the bridge itself always). Success when it is

@@ -80,6 +80,7 @@ Result<void> LocalPrivileged::make(const Plan& plan) {
                         auto cut = firewall::cut_forbidden(plan_.policy);
                         if (!cut) return Failure{std::move(cut).error()};
                         if (*cut > 0) host_logger.info("CUT {} connections from before that are not allowed", *cut);
+                        forget_remembered();
                         return {};
                     });
 }

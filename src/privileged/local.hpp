@@ -88,7 +88,7 @@ public:
     Result<std::vector<firewall::Traffic>> traffic() override { return live_.traffic(); }
     Result<std::vector<firewall::Obstacle>> obstacles() override;
     Result<void> make_tap(const std::string& name, uid_t owner) override;
-    Result<void> welcome_ports(const std::vector<std::string>& newcomers) override;
+    Result<void> welcome_ports(const std::vector<RememberedPort>& newcomers) override;
     std::vector<std::string> other_segments() override;
 
     Result<dhcp::Sockets> open_dhcp_sockets() override;
@@ -126,7 +126,8 @@ private:
     Result<void> make_link();
     Result<void> record_ipv6(const std::string& name);
     Result<void> isolate(const std::string& port);
-    void put_back(const std::string& port);
+    void put_back(const RememberedPort& port);
+    bool attach(const RememberedPort& port, const link::HostFacts& facts);
     void silence(const std::string& port);
     Result<void> leave_former_ports();
     void tell_managers(const std::string& newcomer);
@@ -146,6 +147,7 @@ private:
     Result<void> attach_ports(const std::vector<RememberedPort>& ports);
     std::vector<std::string> remember_ports();
     Result<void> take_back_taps(const State& state);
+    void forget_remembered();
     Result<void> change_mark(std::uint32_t before);
     Result<void> change_link(const Segment& before);
     Result<void> change_settings(const std::vector<link::Sysctl>& before);

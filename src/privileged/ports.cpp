@@ -13,10 +13,10 @@ Result<void> LocalPrivileged::isolate(const std::string& port) {
     return link::set_isolated(netlink_, port, true);
 }
 
-Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newcomers) {
+Result<void> LocalPrivileged::welcome_ports(const std::vector<RememberedPort>& newcomers) {
     if (!plan_.segment || !plan_.segment->is_bridge) return {};
     for (const auto& port : newcomers) {
-        tell_managers(port);
+        tell_managers(port.name);
         put_back(port);
     }
     auto ports = link::ports(netlink_, segment_index_);
@@ -51,20 +51,28 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<std::string>& newc
 
 /// A manager with a file for every link sees a new port before it is told of it, and may have taken it off again. Once
 /// for each device: afterwards it has been told, and whoever takes the port off means it.
-void LocalPrivileged::put_back(const std::string& port) {
-    const auto links = link::read_links(netlink_);
-    if (!links) return;
-    std::erase_if(welcomed_, [&links](int index) {
-        return std::none_of(links->begin(), links->end(), [index](const auto& one) { return one.index == index; });
-    });
-    const auto found =
-        std::find_if(links->begin(), links->end(), [&port](const auto& one) { return one.name == port; });
-    if (found == links->end() || !welcomed_.insert(found->index).second || found->master != 0) return;
-    if (!managers::Managers(runner_).is_any_running()) return;
-    if (auto done = link::enslave(netlink_, port, plan_.segment->name); !done)
+void LocalPrivileged::put_back(const RememberedPort& port) {
+    if (!owns_bridge()) return;
+    const auto facts = link::read_host_facts(netlink_, plan_.segment->name);
+    if (!facts) return;
+    std::erase_if(welcomed_, [&facts](int index) { return facts->find(index) == nullptr; });
+    const auto* link = facts->find(port.index);
+    if (link == nullptr || !welcomed_.insert(port.index).second || link->master != 0) return;
+    if (managers::Managers(runner_).is_any_running()) attach(port, *facts);
+}
+
+/// Puts a port that was on our bridge onto it again, if nobody else uses it by now: false when it was not.
+bool LocalPrivileged::attach(const RememberedPort& port, const link::HostFacts& facts) {
+    const auto& bridge = plan_.segment->name;
+    const auto may = may_return(port, facts, bridge);
+    if (!may) host_logger.warn("ATTACH {}", to_string(may.error()));
+    if (!may || !*may) return false;
+    auto done = link::enslave(netlink_, *facts.find(port.index), *facts.find(bridge));
+    if (!done)
         host_logger.warn("ATTACH {}", to_string(done.error()));  // it may have gone just now
     else
-        host_logger.info("ATTACH {} to {} again, which another program had taken off", port, plan_.segment->name);
+        host_logger.info("ATTACH {} to {} again", port.name, bridge);
+    return done.has_value();
 }
 
 /// A port is an interface of this host too, and with an IPv6 address of its own it would speak to the guest behind it:
@@ -126,21 +134,13 @@ Result<void> LocalPrivileged::make_tap(const std::string& name, uid_t owner) {
     return done;
 }
 
-/// Puts guests' ports that were on our bridge onto it again, so that neither a restart nor a deleted bridge cuts guests
-/// off: those that are still the same device and that nobody else has taken.
+/// Neither a restart nor a deleted bridge cuts guests off.
 Result<void> LocalPrivileged::attach_ports(const std::vector<RememberedPort>& ports) {
-    if (!plan_.segment || !plan_.segment->is_bridge) return {};
-    auto links = link::read_links(netlink_);
-    if (!links) return Failure{std::move(links).error()};
+    if (!plan_.segment || !plan_.segment->is_bridge || ports.empty()) return {};
+    const auto facts = link::read_host_facts(netlink_, plan_.segment->name);
+    if (!facts) return Failure{facts.error()};
     for (const auto& port : ports) {
-        const auto is_free = [&port](const link::Link& one) {
-            return one.name == port.name && one.index == port.index && one.master == 0;
-        };
-        if (std::none_of(links->begin(), links->end(), is_free)) continue;
-        if (auto done = link::enslave(netlink_, port.name, plan_.segment->name); done)
-            host_logger.info("ATTACH {} to {} again", port.name, plan_.segment->name);
-        else
-            host_logger.warn("ATTACH {}", to_string(done.error()));
+        if (!attach(port, *facts)) continue;
         silence(port.name);
         if (plan_.segment->isolate_guests)
             if (auto done = isolate(port.name); !done) return done;
@@ -152,9 +152,22 @@ Result<void> LocalPrivileged::attach_ports(const std::vector<RememberedPort>& po
 Result<void> LocalPrivileged::take_back_taps(const State& state) {
     const auto links = link::read_links(netlink_);
     if (!links) return Failure{links.error()};
-    for (const auto& name : kept_taps(state, *links))
+    for (const auto& name : kept_taps(state, *links)) {
         if (auto recorded = changes_->record(CreatedLink{name, {}}); !recorded) return recorded;
+    }
     return {};
+}
+
+/// What a stop left for this start has been used: a port that is taken off from here on is nobody's to put back. A kill
+/// leaves the bridge with its ports on it, and the next stop writes anew.
+void LocalPrivileged::forget_remembered() {
+    if (!plan_.segment || !plan_.segment->is_bridge) return;
+    auto state = load_state(plan_.state_folder);
+    if (!state || (state->ports.empty() && state->taps.empty())) return;
+    state->ports.clear();
+    state->taps.clear();
+    if (auto saved = save_state(plan_.state_folder, *state); !saved)
+        host_logger.warn("STATE {}", to_string(saved.error()));
 }
 
 /// Writes down which ports the next start puts onto the bridge again, and which taps of ours stay till then because a

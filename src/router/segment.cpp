@@ -100,13 +100,13 @@ void Router::follow_ports(const std::vector<link::LinkEvent>& events) {
     const auto& name = plan_.segment->name;
     const auto* segment = facts_.find(name);
     if (segment == nullptr) return;
-    std::vector<std::string> newcomers;
+    std::vector<RememberedPort> newcomers;
     std::map<int, std::string> now;
     for (const auto* port : facts_.ports_of(name)) {
         now.emplace(port->index, port->name);
         if (known_ports_.contains(port->index)) continue;
         add_dhcp_port(*port);
-        newcomers.push_back(port->name);
+        newcomers.push_back({port->name, port->index});
         if (is_followed("port")) control_->publish(port_event(port->name, true, clock_.now()));
         logger.info("PORT {} joined {}", port->name, name);
     }
@@ -115,7 +115,7 @@ void Router::follow_ports(const std::vector<link::LinkEvent>& events) {
     for (const auto& event : events)
         if (!event.removed && event.link.master == segment->index && !now.contains(event.link.index) &&
             !known_ports_.contains(event.link.index) && !former_ports_.contains(event.link.index))
-            newcomers.push_back(event.link.name);
+            newcomers.push_back({event.link.name, event.link.index});
     for (const auto& [index, port] : known_ports_) {
         if (now.contains(index)) continue;
         if (dhcp_) dhcp_->remove_port(static_cast<unsigned>(index));

@@ -15,6 +15,7 @@ dhcp_works() {
         grep -q "lease of $G2" "$LAB/g2-dhcp.log"
 }
 on_bridge() { ip -o link show "$1" | grep -q 'master virbr10'; }
+off_bridge() { ! on_bridge "$1"; }
 flow_goes_on() { # the connection of the beginning has neither been cut, nor does it hang
     local heard
     expect_equal "$1: the open connection is not cut" "" "$(grep cut "$LAB/g1-flow.log" || true)"
@@ -89,14 +90,28 @@ works "after ports came and went"
 check "no error was said" sh -c "! tail -n +$MARK '$LAB/vmrouter.log' | grep -E 'error|warning: (PORT|ISOLATE)'"
 
 step "a restart: the ports come back, the connection goes on"
+for port in used spare; do
+    mark
+    ip link add ${port}0 type veth peer name ${port}1
+    ip link set ${port}0 master virbr10 up
+    wait_until 5 since "PORT ${port}0 joined" || fail "${port}0 has joined"
+done
 stop_vmrouter
 check "the bridge is gone" sh -c '! ip link show virbr10'
+ip addr add 192.0.2.9/24 dev used0
 start_vmrouter --bridge virbr10 --isolate-guests true
 check "the port is back" on_bridge vnet1
+check "and another one" on_bridge spare0
+check "one that somebody has given an address is not" off_bridge used0
+check "it is said" log_has 'ATTACH used0: is not put onto virbr10 again, where it was: it has the address 192.0.2.9'
+ip link delete used0
+ip link set spare0 nomaster
 works "after a restart"
 stop_vmrouter KILL
 start_vmrouter --bridge virbr10 --isolate-guests true
 works "after kill -9 and a start"
+check "what was taken off before the kill stays off" off_bridge spare0
+ip link delete spare0
 
 step "the uplink loses its route, goes down, is another one"
 mark

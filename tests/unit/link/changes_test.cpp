@@ -259,18 +259,35 @@ TEST_CASE("the state is read back as it was saved and is empty at first") {
     CHECK(*load_state(place) == State{});
 }
 
-TEST_CASE("a new bridge takes back the ports that are still the same and free") {
+TEST_CASE("a port goes onto our bridge again unless somebody else uses it by now") {
     test::Host host;
-    host.link("br0", "bridge").link("vnet0", "tun").link("vnet1", "tun").link("vnet2", "tun").master("vnet1", "br0");
-    const State state{std::nullopt,
-                      "this-boot",
-                      {{"vnet0", host.index("vnet0")},
-                       {"vnet1", host.index("vnet1")},      // on another bridge by now
-                       {"vnet2", host.index("vnet2") + 9},  // another device of that name
-                       {"vnet3", 99}}};                     // gone
-    CHECK(ports_to_attach(state, host.facts, "this-boot") == std::vector<std::string>{"vnet0"});
-    CHECK(ports_to_attach(state, host.facts, "next-boot").empty());
-    CHECK(ports_to_attach(State{}, host.facts, "").empty());
+    host.link("br0", "bridge").link("br1", "bridge").link("bond0", "bond").link("enp6s0").link("enp7s0");
+    for (const char* port : {"vnet0", "vnet1", "vnet2", "vnet3", "vnet4"}) host.link(port, "tun");
+    host.master("vnet1", "br0").master("vnet2", "br1").master("enp7s0", "bond0");
+    const auto answer = [&](const std::string& port, int index) -> std::string {
+        const auto may = may_return({port, index}, host.facts, "br0");
+        return !may ? may.error().what : *may ? "yes" : "no";
+    };
+    const auto of = [&](const std::string& port) { return answer(port, host.index(port)); };
+    CHECK(of("vnet0") == "yes");
+    CHECK(of("vnet1") == "no");  // it is there
+    CHECK(of("vnet2") == "is not put onto br0 again, where it was: it belongs to br1");
+    CHECK(answer("vnet0", host.index("vnet3")) == "no");  // another device of that name
+    CHECK(answer("gone", 99) == "no");
+    CHECK(of("enp6s0") == "yes");
+    host.address("enp6s0", "192.168.1.7/24");
+    CHECK(of("enp6s0") == "is not put onto br0 again, where it was: it has the address 192.168.1.7");
+    host.route("default", "enp6s0", "192.168.1.1");
+    CHECK(of("enp6s0") == "is not put onto br0 again, where it was: the host reaches the internet through it");
+    host.route("default", "vnet4");  // a tunnel's: no address
+    CHECK(of("vnet4") == "is not put onto br0 again, where it was: the host reaches the internet through it");
+    link::Address6 address{host.index("vnet3"), *Ipv6::parse("2001:db8::7"), 64, 0, false, false};
+    host.facts.addresses6 = {address};
+    CHECK(of("vnet3") == "yes");  // of a guest's router advertisement
+    host.facts.addresses6[0].permanent = true;
+    CHECK(of("vnet3") == "is not put onto br0 again, where it was: it has the address 2001:db8::7");
+    host.facts.addresses6[0].local = *Ipv6::parse("fe80::7");
+    CHECK(of("vnet3") == "yes");
 }
 
 TEST_CASE("a state file that is a link or torn or foreign is an error") {
