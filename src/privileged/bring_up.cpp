@@ -52,6 +52,7 @@ Result<void> LocalPrivileged::bring_up(const Plan& plan) {
     if (made) return made;
     background_.finish(std::chrono::seconds(10));
     MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance);
+    undoer.leave_links(taken_back_);  // the state still names them, so that the next start takes them back
     auto errors = changes_->undo_down_to(taken_over, undoer);
     if (!errors.empty()) errors = changes_->undo_down_to(taken_over, undoer);
     for (const auto& error : errors) host_logger.error("UNDO {}", to_string(error));

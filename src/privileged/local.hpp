@@ -175,10 +175,11 @@ private:
     std::optional<InstanceLock> lock_;
     std::optional<Shared> shared_;
     std::optional<Changes> changes_;
-    int segment_index_ = 0;              ///< of the interface that the recorded changes are about
-    bool segment_served_ = false;        ///< it has all of them
-    std::vector<RememberedPort> ports_;  ///< of the bridge, as last seen
-    std::set<int> welcomed_;             ///< devices that have joined the bridge, by number
+    int segment_index_ = 0;                ///< of the interface that the recorded changes are about
+    bool segment_served_ = false;          ///< it has all of them
+    std::vector<RememberedPort> ports_;    ///< of the bridge, as last seen
+    std::set<int> welcomed_;               ///< devices that have joined the bridge, by number
+    std::vector<std::string> taken_back_;  ///< taps of an earlier run
     std::optional<SettingsWatcher> settings_;
     managers::SystemRunner runner_;
     managers::Background background_{executor_};

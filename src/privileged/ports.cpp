@@ -153,6 +153,7 @@ Result<void> LocalPrivileged::take_back_taps(const State& state) {
     const auto links = link::read_links(netlink_);
     if (!links) return Failure{links.error()};
     for (const auto& name : kept_taps(state, *links)) {
+        taken_back_.push_back(name);
         if (auto recorded = changes_->record(CreatedLink{name, {}}); !recorded) return recorded;
     }
     return {};

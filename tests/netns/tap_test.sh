@@ -51,6 +51,13 @@ check "it has no master" sh -c '! test -e /sys/class/net/vnet81/master'
 if log_has 'KEEP vnet81'; then ok "it is said"; else fail "it is said"; fi
 check "who has it open noticed nothing" kill -0 "$WIRE"
 echo 'isolate_guests = true' >>/etc/vm.toml
+forwarding=/proc/sys/net/ipv4/conf/eth0/forwarding
+mount --bind $forwarding $forwarding
+mount -o remount,bind,ro $forwarding
+run_vmrouter 1 --config /etc/vm.toml
+expect_match "a start fails at its last step" "eth0/forwarding" "$(cat "$LAB/out")"
+umount $forwarding
+check "the tap is still there" test -e /sys/class/net/vnet81
 start_vmrouter --config /etc/vm.toml
 expect_equal "it is on the bridge again" virbr10 "$(master_of vnet81)"
 expect_equal "isolated" 1 "$(isolated vnet81)"
