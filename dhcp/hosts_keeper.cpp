@@ -101,4 +101,17 @@ Result<void> HostsKeeper::append(const HostEntry& entry) const {
     return {};
 }
 
+Result<void> HostsKeeper::take_back(const HostEntry& entry) const {
+    const auto content = read_own_file(path_);
+    if (!content) return Failure{content.error()};
+    const std::string line = to_line(entry) + '\n';
+    if (!*content || !(*content)->ends_with(line))
+        return Failure{Error{"somebody else has written to the hosts file meanwhile", path_, {}}};
+    const FileDescriptor file(open(path_.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC));
+    const auto size = static_cast<off_t>((*content)->size() - line.size());
+    if (!file || ftruncate(file.get(), size) != 0)
+        return Failure{system_error("cannot write the hosts file", errno, path_)};
+    return {};
+}
+
 }  // namespace vmrouter::dhcp

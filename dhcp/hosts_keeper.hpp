@@ -29,6 +29,8 @@ public:
     void reload();
     /// Writes a line at the end of the file; reload() makes it count.
     Result<void> append(const HostEntry& entry) const;
+    /// Takes the line that append() has just written out again; an error when it is not the last any more.
+    Result<void> take_back(const HostEntry& entry) const;
 
     /// Reads the file whenever it changes, until close().
     asio::awaitable<void> follow();

@@ -13,6 +13,19 @@ std::size_t table_limit(const Range& range) {
     return static_cast<std::size_t>(range.size()) + 4096;
 }
 
+/// The line of a reservation that names this very client, so that another one for it would never count.
+const HostEntry* line_of(const Reservations& reservations, const Lease& lease) {
+    const HostEntry* host = reservations.match(lease.hardware, lease.client_id);
+    if (host == nullptr) return nullptr;
+    const bool by_mac = std::ranges::any_of(
+        host->macs, [&](const HardwarePattern& mac) { return mac.exact() && mac.address == lease.hardware; });
+    const Bytes id = lease.client_id;
+    const bool by_client_id =
+        !host->client_id.empty() && (std::ranges::equal(host->client_id, id) ||
+                                     std::ranges::equal(host->client_id, id.subspan(id.empty() ? 0 : 1)));
+    return by_mac || by_client_id ? host : nullptr;
+}
+
 }  // namespace
 
 Service::Parts::Parts(const asio::any_io_executor& io, ServiceSetup setup, const Clock& its_clock, Random& its_random,
@@ -177,8 +190,16 @@ Result<void> Service::pin(Ipv4 address) {
     if (lease == nullptr || lease->state != LeaseState::Bound)
         return Failure{
             Error{"nobody has a lease for the address", to_string(address), "`vmrouter leases` shows who has which"}};
-    if (const HostEntry* host = parts_->hosts.reservations().by_address(address))
+    HostsKeeper& hosts = parts_->hosts;
+    hosts.reload();  // what somebody has just written there counts
+    if (const HostEntry* host = hosts.reservations().by_address(address))
         return Failure{Error{"the address is reserved already", host->where, {}}};
+    if (const HostEntry* host = line_of(hosts.reservations(), *lease))
+        return Failure{host->address
+                           ? Error{"its guest has another address reserved, " + to_string(*host->address), host->where,
+                                   "write " + to_string(address) + " there"}
+                           : Error{"its guest has a line already, without an address", host->where,
+                                   "add " + to_string(address) + " there; two lines for one guest do not count"}};
     HostEntry entry;
     entry.address = address;
     const bool by_client_id = parts_->config.identity == Identity::ClientId || lease->hardware.empty();
@@ -186,10 +207,18 @@ Result<void> Service::pin(Ipv4 address) {
         entry.client_id = lease->client_id;
     else
         entry.macs.push_back({lease->hardware, 0});
-    if (parts_->hosts.reservations().by_name(lease->name) == nullptr) entry.name = lease->name;
-    if (auto written = parts_->hosts.append(entry); !written) return written;
-    parts_->hosts.reload();
-    return {};
+    if (hosts.reservations().by_name(lease->name) == nullptr) entry.name = lease->name;
+    if (auto written = hosts.append(entry); !written) return written;
+    hosts.reload();
+    const HostEntry* made = hosts.reservations().by_address(address);
+    const HostEntry* held = hosts.reservations().match(lease->hardware, lease->client_id);
+    if (made != nullptr && made == held) return {};
+    Error error{"the reservation would not count", held != nullptr ? held->where : parts_->paths.hosts,
+                held != nullptr ? "that line comes first for this guest: add " + to_string(address) + " there"
+                                : "the log says what is wrong with the file"};
+    if (auto taken = hosts.take_back(entry); !taken) error.hint += "; the last line of the file is to no purpose";
+    hosts.reload();
+    return Failure{std::move(error)};
 }
 
 }  // namespace vmrouter::dhcp

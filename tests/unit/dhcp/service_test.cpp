@@ -444,6 +444,32 @@ TEST_CASE("A pinned lease is a reservation and a dropped one is refused at its n
     });
 }
 
+TEST_CASE("A lease is not pinned where the line would never count, and the file stays as it was") {
+    in_namespace([] {
+        Segment segment;
+        const std::string file = segment.folder / "hostsfile";
+        const Ipv4 address = segment.lease(guest);
+        const Ipv4 other = segment.lease(guest_mac(2));
+        const auto refused = [&](const std::string& content, Ipv4 which) {
+            REQUIRE(replace_file(file, content));
+            const auto pinned = segment.service->pin(which);
+            CHECK(*read_file(file) == content);
+            CHECK(segment.service->reservations().by_address(which) == nullptr);
+            REQUIRE_FALSE(pinned);
+            return to_string(pinned.error());
+        };
+        CHECK(refused("52:54:00:00:00:09,other\n52:54:00:00:00:01,web\n", address).find(file + ":2") !=
+              std::string::npos);
+        CHECK(refused("52:54:00:00:00:01,192.168.100.77\n", address).find("192.168.100.77") != std::string::npos);
+        // Lines with a tag that holds come before any other, a wildcard among them.
+        CHECK(refused("52:54:00:00:00:*,tag:near,2h\n", address).find(file + ":1") != std::string::npos);
+        REQUIRE(replace_file(file, "52:54:00:00:00:*,2h\n"));
+        CHECK(segment.service->pin(address));
+        CHECK(segment.service->pin(other));
+        CHECK(segment.service->reservations().by_address(other) != nullptr);
+    });
+}
+
 TEST_CASE("Another server on the segment is reported") {
     in_namespace([] {
         Segment segment;
