@@ -140,7 +140,9 @@ void ScriptRunner::configure(std::string script, std::string interface, std::str
     script_ = std::move(script);
     interface_ = std::move(interface);
     domain_ = std::move(domain);
-    if (script_.empty()) events_.clear();
+    if (!script_.empty()) return;
+    events_.clear();
+    places_.clear();
 }
 
 void ScriptRunner::add(std::span<const AppliedChange> changes) {
@@ -149,33 +151,78 @@ void ScriptRunner::add(std::span<const AppliedChange> changes) {
         for (auto& event : script_events(change)) add(std::move(event));
 }
 
+void ScriptRunner::push(ScriptEvent event, Events::iterator before) {
+    Places& places = places_[event.lease.address];
+    const auto place = std::find(places.begin(), places.end(), before);
+    places.insert(place, events_.insert(before, std::move(event)));
+    signal_.notify();
+}
+
+void ScriptRunner::drop_last(Ipv4 address) {
+    const auto places = places_.find(address);
+    events_.erase(places->second.back());
+    places->second.pop_back();
+    if (places->second.empty()) places_.erase(places);
+}
+
+ScriptEvent ScriptRunner::take_first() {
+    ScriptEvent event = std::move(events_.front());
+    const auto places = places_.find(event.lease.address);
+    places->second.erase(places->second.begin());
+    if (places->second.empty()) places_.erase(places);
+    events_.pop_front();
+    return event;
+}
+
+ScriptEvent* ScriptRunner::last(Ipv4 address) {
+    const auto places = places_.find(address);
+    return places == places_.end() ? nullptr : &*places->second.back();
+}
+
+// What waits for the same address is brought up to date instead of repeated.
 void ScriptRunner::add(ScriptEvent event) {
     if (script_.empty()) return;
-    // What waits for the same client and address is brought up to date instead of repeated. A lease that came and went
-    // before anybody was told never was.
-    const auto same = std::find_if(events_.rbegin(), events_.rend(), [&](const ScriptEvent& waiting) {
-        return waiting.lease.address == event.lease.address;
-    });
-    if (same != events_.rend() && same->lease.hardware == event.lease.hardware && same->action != ScriptAction::Del) {
-        const bool announced = same->action == ScriptAction::Add;
-        if (event.action == ScriptAction::Del) {
-            if (!announced) {
-                std::erase_if(events_, [&](const ScriptEvent& waiting) {
-                    return waiting.lease.address == event.lease.address && waiting.action == ScriptAction::Old;
-                });
-                events_.push_back(std::move(event));
-            } else {
-                events_.erase(std::next(same).base());
+    switch (event.action) {
+        case ScriptAction::Add:
+            return push(std::move(event), events_.end());
+        case ScriptAction::Old:
+            return add_old(std::move(event));
+        case ScriptAction::Del:
+            return add_del(std::move(event));
+    }
+}
+
+/// A lease goes on, whatever its hardware address: the newest of its state is told once, after the first name it lost.
+void ScriptRunner::add_old(ScriptEvent event) {
+    ScriptEvent* newest = last(event.lease.address);
+    if (newest != nullptr && newest->action == ScriptAction::Add) {
+        newest->lease = std::move(event.lease);
+        return;
+    }
+    auto before = events_.end();
+    if (newest != nullptr && newest->action == ScriptAction::Old) {
+        const Places& places = places_[event.lease.address];
+        for (auto place = places.rbegin(); place != places.rend() && (*place)->action == ScriptAction::Old; ++place) {
+            if ((*place)->old_name.empty() == event.old_name.empty()) {
+                (*place)->lease = std::move(event.lease);  // of a loss, what the script knew: the first old name
+                return;
             }
-            return;
-        }
-        if (event.action == ScriptAction::Old && (announced || event.old_name.empty() == same->old_name.empty())) {
-            same->lease = std::move(event.lease);
-            return;
+            if (!event.old_name.empty()) before = *place;
         }
     }
-    events_.push_back(std::move(event));
-    signal_.notify();
+    push(std::move(event), before);
+}
+
+/// A lease that came and went before anybody was told never was.
+void ScriptRunner::add_del(ScriptEvent event) {
+    const Ipv4 address = event.lease.address;
+    for (const ScriptEvent* newest = last(address); newest != nullptr; newest = last(address)) {
+        if (newest->action == ScriptAction::Del) break;
+        const bool never_was = newest->action == ScriptAction::Add;
+        drop_last(address);
+        if (never_was) return;
+    }
+    push(std::move(event), events_.end());
 }
 
 asio::awaitable<void> ScriptRunner::run() {
@@ -184,9 +231,7 @@ asio::awaitable<void> ScriptRunner::run() {
             co_await signal_.wait();
             continue;
         }
-        ScriptEvent event = std::move(events_.front());
-        events_.pop_front();
-        co_await run_one(std::move(event));
+        co_await run_one(take_first());
     }
 }
 

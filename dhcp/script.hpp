@@ -2,17 +2,19 @@
 
 // `script`: a program that is run for every lease that comes, changes or goes, with the arguments and the environment
 // that dnsmasq gives to its dhcp-script, so that what was written for one works with the other. One runs at a time, in
-// the order of the events; what nobody has been told yet is merged, so a slow script never makes a long queue.
+// the order of the events; what nobody has been told yet is merged, so that however slow the script is, two events wait
+// for one address at most.
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
 #include <cstdint>
-#include <deque>
 #include <functional>
+#include <list>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "dhcp/lease.hpp"
@@ -70,6 +72,15 @@ public:
     [[nodiscard]] std::size_t waiting() const { return events_.size(); }
 
 private:
+    using Events = std::list<ScriptEvent>;
+    using Places = std::vector<Events::iterator>;  ///< of one address, in order: a Del and an Add, or two Old, at most
+
+    void add_old(ScriptEvent event);
+    void add_del(ScriptEvent event);
+    void push(ScriptEvent event, Events::iterator before);
+    void drop_last(Ipv4 address);
+    ScriptEvent take_first();
+    ScriptEvent* last(Ipv4 address);
     asio::awaitable<void> run_one(ScriptEvent event);
 
     RunProgram run_;
@@ -78,7 +89,8 @@ private:
     std::string script_;
     std::string interface_;
     std::string domain_;
-    std::deque<ScriptEvent> events_;
+    Events events_;
+    std::unordered_map<Ipv4, Places> places_;
     bool closed_ = false;
 };
 

@@ -52,6 +52,9 @@ struct Bench {
               io.get_executor(),
               [this](ScriptCall call, std::function<void(Result<int>)> done) {
                   calls.push_back(call.arguments[1] + " " + (call.arguments.size() > 4 ? call.arguments[4] : "-"));
+                  for (const auto& variable : call.environment)
+                      if (variable.starts_with("DNSMASQ_OLD_HOSTNAME="))
+                          calls.back() += " lost " + variable.substr(variable.find('=') + 1);
                   ends.push_back(std::move(done));
               },
               clock) {
@@ -168,6 +171,30 @@ TEST_CASE("Scripts run one at a time and what waits is merged") {
     bench.end();
     bench.end();
     CHECK(bench.calls == std::vector<std::string>{"add one", "del three", "add five"});
+}
+
+TEST_CASE("A lease that is renamed a hundred times while a script runs is told of its first and its last name") {
+    Bench bench;
+    bench.runner.add({ScriptAction::Old, lease("busy"), {}});
+    bench.io.poll();
+    bench.runner.add({ScriptAction::Old, lease("0"), {}});  // told anew, as after a reload
+    std::string name = "0";
+    for (int i = 1; i <= 100; ++i) {
+        Lease before = lease(name);
+        Lease after = lease(name = std::to_string(i));
+        // With identity = "client-id" its hardware address may change as often.
+        if (i % 2 == 0) after.hardware = HardwareAddress(*MacAddress::parse("52:54:00:00:00:01"));
+        if (i % 2 == 1) before.hardware = HardwareAddress(*MacAddress::parse("52:54:00:00:00:01"));
+        const AppliedChange renamed = change(Cause::Renew, before, after);
+        bench.runner.add(std::span{&renamed, 1});
+    }
+    CHECK(bench.runner.waiting() == 2);
+    Lease elsewhere = lease("other");
+    elsewhere.address = Ipv4(192, 168, 77, 6);
+    bench.runner.add({ScriptAction::Add, elsewhere, {}});
+    for (int i = 0; i < 3; ++i) bench.end();
+    CHECK(bench.calls == std::vector<std::string>{"old busy", "old - lost 0", "old 100", "add other"});
+    CHECK(bench.runner.waiting() == 0);
 }
 
 TEST_CASE("A lease that comes and goes a hundred times while a script runs makes no queue") {
