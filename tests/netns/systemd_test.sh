@@ -49,6 +49,8 @@ limits=$(in_systemd cat "/proc/$pid/status")
 expect_match "no new privileges" '^NoNewPrivs:\s*1' "$limits"
 expect_match "system calls are filtered" '^Seccomp:\s*2' "$limits"
 check "the file system is read-only" sh -c '! nsenter --target "$0" --mount --pid -- nsenter --target "$1" --mount touch /usr/x' "$SYSTEMD_PID" "$pid"
+check "a tap is made" in_systemd /usr/sbin/vmrouter tap tap0 --user root
+expect_equal "it is on the bridge" virbr10 "$(basename "$(readlink /sys/class/net/tap0/master)")"
 expect_equal "nothing was refused" "" "$(journal -p warning)"
 
 step "status follows the uplink"

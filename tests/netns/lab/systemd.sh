@@ -23,6 +23,7 @@ start_systemd() {
         mount -t cgroup2 cgroup2 /sys/fs/cgroup
         mkdir /tmp/dev && mount -t tmpfs -o mode=755 lab /tmp/dev && cd /tmp/dev
         for node in null zero full random urandom tty; do : >"$node" && mount --bind "/dev/$node" "$node"; done
+        mkdir net && : >net/tun && mount --bind /dev/net/tun net/tun
         mkdir pts shm mqueue hugepages && ln -s /proc/self/fd fd && ln -s pts/ptmx ptmx && mount -t devpts -o newinstance devpts pts
         cd / && mount --move /tmp/dev /dev
         printf "[Unit]\nDescription=lab\nDefaultDependencies=no\nRequires=systemd-journald.service\n" >/etc/systemd/system/lab.target
