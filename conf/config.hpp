@@ -243,7 +243,7 @@ struct Dns {
     bool host_lookup = true;
     /// Answers; 0: no cache.
     std::uint32_t cache_size = 10000;
-    /// While all upstreams are down, answers up to a day old, with a short TTL.
+    /// While all upstreams are down or say SERVFAIL or REFUSED, answers up to a day old, with a short TTL.
     bool serve_stale = true;
     /// Answers from upstream that point into blocked networks are removed.
     bool rebind_protection = true;

@@ -98,8 +98,8 @@ std::size_t Cache::answer_stale(const Query& query, std::uint64_t hash, Monotoni
     for (const Type type : {query.question.type, every_type}) {
         Entry* entry = find(query.question, query.question.name.wire(), type, hash);
         if (entry == nullptr || entry->age(now) >= std::uint64_t{entry->lifetime} + limits_.stale_window) continue;
-        if (best == nullptr || entry->lives(now)) best = entry;
-        if (best->lives(now)) break;
+        // What was heard last counts: an NXDOMAIN that has ended tells more than an address that ended before it.
+        if (best == nullptr || entry->stored > best->stored) best = entry;
     }
     if (best == nullptr) return 0;
     if (best->lives(now)) {
@@ -114,12 +114,20 @@ std::size_t Cache::answer_stale(const Query& query, std::uint64_t hash, Monotoni
 }
 
 void Cache::store(const Question& question, std::uint64_t hash, const Answer& answer, Monotonic now) {
-    if (answer.lifetime == 0 || answer.truncated || !question.recursion_desired || question.klass != Class::In ||
-        question.type == every_type || answer.wire.size() > max_message_size || limits_.entries == 0)
+    if (answer.truncated || !question.recursion_desired || question.klass != Class::In || question.type == every_type ||
+        answer.wire.size() > max_message_size || limits_.entries == 0)
         return;
     // Only an NXDOMAIN without a CNAME before it speaks of the question's own name (RFC 6604 section 2).
     const bool no_answers = answer.wire[6] == 0 && answer.wire[7] == 0;
     const Type type = answer.rcode == Rcode::NxDomain && no_answers ? every_type : question.type;
+    if (answer.lifetime == 0) {
+        // What may not be kept still takes the place of what was: that is not served as stale any more.
+        if (answer.rcode != Rcode::NoError && answer.rcode != Rcode::NxDomain) return;
+        for (const Type former : {question.type, every_type})
+            if (Entry* old = find(question, question.name.wire(), former, hash))
+                remove(static_cast<std::uint32_t>(old - entries_.data()));
+        return;
+    }
 
     Entry entry;
     entry.hash = hash;

@@ -51,8 +51,8 @@ public:
                              std::size_t limit);
 
     /// Keeps an answer for its lifetime, within the limits; replaces what was there. Not kept: lifetime 0 (so TTL 0,
-    /// SERVFAIL, REFUSED), truncated ones, answers to queries without RD, an answer larger than a quarter of the whole
-    /// cache.
+    /// SERVFAIL, REFUSED; of these what says that the name is there or is not takes the old answer away), truncated
+    /// ones, answers to queries without RD, an answer larger than a quarter of the whole cache.
     void store(const Question& question, const Answer& answer, Monotonic now) {
         store(question, question.name.hash(), answer, now);
     }

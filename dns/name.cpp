@@ -246,6 +246,12 @@ bool equal_folded(Bytes a, Bytes b) {
     return !differ(load8(a.data() + size - 8), load8(b.data() + size - 8));
 }
 
+std::strong_ordering compare_folded(Bytes a, Bytes b) {
+    if (a.size() != b.size()) return a.size() <=> b.size();
+    return std::lexicographical_compare_three_way(a.begin(), a.end(), b.begin(), b.end(),
+                                                  [](auto x, auto y) { return fold1(x) <=> fold1(y); });
+}
+
 void fold(Bytes from, std::uint8_t* to) {
     std::transform(from.begin(), from.end(), to, fold1);
 }

@@ -5,6 +5,7 @@
 // in place, without an allocation.
 
 #include <array>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -73,6 +74,8 @@ std::string to_string(const Name& name);
 
 /// Wire-form names (or parts of names of the same length), ASCII case ignored.
 bool equal_folded(Bytes a, Bytes b);
+/// The order of such names: shorter ones first, then by their bytes, ASCII case ignored.
+std::strong_ordering compare_folded(Bytes a, Bytes b);
 /// Copies `from` to `to` (same length) in lower case. Length bytes are below 'A' and stay as they are.
 void fold(Bytes from, std::uint8_t* to);
 

@@ -18,13 +18,6 @@ Ipv4 address_of(const sockaddr_in& in) {
     return Ipv4{ntohl(in.sin_addr.s_addr)};
 }
 
-std::uint64_t flight_hash(std::uint64_t name_hash, const Question& question) {
-    const auto rest = (std::uint64_t{static_cast<std::uint16_t>(question.type)} << 24) |
-                      (std::uint64_t{static_cast<std::uint16_t>(question.klass)} << 8) |
-                      (question.dnssec_ok ? 1U : 0U) | (question.checking_disabled ? 2U : 0U);
-    return (name_hash ^ rest) * 0x9e3779b97f4a7c15ULL;
-}
-
 }  // namespace
 
 std::string_view to_string(Source source) {
@@ -43,65 +36,6 @@ std::string_view to_string(Source source) {
     return "";
 }
 
-/// One query that waits for a flight.
-struct Service::Waiter {
-    Query query;
-    Client client;
-    Monotonic since;
-};
-
-/// One question that is out, and all who want to know.
-struct Service::Flight {
-    Flight(const Question& asked, std::uint64_t hash_of_name, Upstream& whom) { board(asked, hash_of_name, whom); }
-
-    void board(const Question& asked, std::uint64_t hash_of_name, Upstream& whom) {
-        question = asked;
-        name_hash = hash_of_name;
-        hash = flight_hash(hash_of_name, asked);
-        group = &whom;
-        query_size = write_upstream_query(asked, 0, query);
-        waiters.clear();
-    }
-
-    Question question;
-    std::uint64_t name_hash = 0;
-    std::uint64_t hash = 0;
-    Upstream* group = nullptr;
-    std::array<std::uint8_t, header_size + Name::max_size + 4 + opt_size> query;  ///< as it goes upstream; its id is 0
-    std::size_t query_size = 0;
-    std::vector<Waiter> waiters;
-};
-
-namespace {
-
-struct FlightKey {
-    std::uint64_t hash;
-    const Question& question;
-};
-
-}  // namespace
-
-struct Service::FlightHash {
-    using is_transparent = void;
-    std::size_t operator()(const std::unique_ptr<Flight>& flight) const { return flight->hash; }
-    std::size_t operator()(const FlightKey& key) const { return key.hash; }
-};
-
-struct Service::FlightEqual {
-    using is_transparent = void;
-    bool operator()(const std::unique_ptr<Flight>& a, const std::unique_ptr<Flight>& b) const { return a == b; }
-    bool operator()(const FlightKey& key, const std::unique_ptr<Flight>& flight) const {
-        if (key.hash != flight->hash) return false;
-        return &key.question == &flight->question || key.question == flight->question;
-    }
-    bool operator()(const std::unique_ptr<Flight>& flight, const FlightKey& key) const { return (*this)(key, flight); }
-};
-
-struct Service::Spare {
-    static constexpr std::size_t most = 64;
-    std::vector<Flights::node_type> flights;
-};
-
 Service::Service(asio::any_io_executor executor, FileDescriptor udp, FileDescriptor tcp, ServiceConfig config,
                  Names& names, Observer& observer, Random& random, const Clock& clock)
     : executor_(executor),
@@ -112,8 +46,6 @@ Service::Service(asio::any_io_executor executor, FileDescriptor udp, FileDescrip
       engine_(executor, random),
       cache_(std::make_unique<Cache>(config_.cache)),
       admission_(config_.admission),
-      flights_(std::make_unique<Flights>()),
-      spare_(std::make_unique<Spare>()),
       scratch_(max_message_size),
       alive_(std::make_shared<Service*>(this)) {
     engine_.after_batch = [this] { flush(); };
@@ -229,8 +161,7 @@ std::size_t Service::serve(Bytes packet, Ipv4 guest, MakeClient make_client, std
 std::size_t Service::join(const Query& query, std::uint64_t hash, Upstream& group, Client client,
                           std::span<std::uint8_t> out, std::size_t limit) {
     const bool tcp = client.connection != nullptr;
-    const auto found = flights_->find(FlightKey{flight_hash(hash, query.question), query.question});
-    Flight* flight = found != flights_->end() ? found->get() : nullptr;
+    Flight* flight = flights_.find(query.question, hash);
     if (flight != nullptr && repeated(*flight, client, query.id)) return 0;
 
     if (config_.serve_stale && group.all_down()) {
@@ -274,20 +205,9 @@ bool Service::repeated(const Flight& flight, const Client& client, std::uint16_t
 
 void Service::take_off(const Question& question, std::uint64_t hash, Upstream& group, std::optional<Waiter> waiter) {
     ++counters_.forwarded;
-    Flight* flying = nullptr;
-    if (spare_->flights.empty()) {
-        auto flight = std::make_unique<Flight>(question, hash, group);
-        flying = flight.get();
-        flights_->insert(std::move(flight));
-    } else {
-        auto node = std::move(spare_->flights.back());
-        spare_->flights.pop_back();
-        flying = node.value().get();
-        flying->board(question, hash, group);
-        flights_->insert(std::move(node));
-    }
-    if (waiter) flying->waiters.push_back(std::move(*waiter));
-    forward(*flying);
+    Flight& flight = flights_.take_off(question, hash, group);
+    if (waiter) flight.waiters.push_back(std::move(*waiter));
+    forward(flight);
 }
 
 /// From here on we wait; `flight` is gone when this ends.
@@ -302,7 +222,7 @@ Task Service::forward(Flight& flight) {
 void Service::land(Flight& flight, const Outcome& outcome) {
     now_ = clock_now();
     watched_ = observer_.wants_queries();
-    auto owned = flights_->extract(flights_->find(FlightKey{flight.hash, flight.question}));
+    const auto landed = flights_.land(flight);
 
     bool good = outcome.status == Outcome::Status::Answered;
     if (good) {
@@ -311,7 +231,7 @@ void Service::land(Flight& flight, const Outcome& outcome) {
         if (!good) ++counters_.bad_responses;
     }
     if (good) {
-        cache_->store(flight.question, flight.name_hash, answer_, now_);
+        if (!flight.retired) cache_->store(flight.question, flight.name_hash, answer_, now_);
         report_removed(flight);
     }
     for (auto& waiter : flight.waiters) {
@@ -319,8 +239,6 @@ void Service::land(Flight& flight, const Outcome& outcome) {
         reply(flight, waiter, good, outcome);
         if (waiter.client.connection) waiter.client.connection->finished();
     }
-    flight.waiters.clear();
-    if (spare_->flights.size() < Spare::most) spare_->flights.push_back(std::move(owned));
 }
 
 void Service::reply(const Flight& flight, const Waiter& waiter, bool good, const Outcome& outcome) {
@@ -330,11 +248,16 @@ void Service::reply(const Flight& flight, const Waiter& waiter, bool good, const
     const auto limit = tcp ? max_message_size : udp_limit(query);
     std::size_t size = 0;
     Source source = Source::Upstream;
-    if (good) {
-        size = write_answer(answer_.view(), query, Age{}, out, limit);
-    } else if (config_.serve_stale && (size = cache_->answer_stale(query, flight.name_hash, now_, out, limit)) > 0) {
+    // SERVFAIL and REFUSED say nothing about the name, so what is known of it has not been refreshed (RFC 8767 section
+    // 4).
+    const bool tells = good && (answer_.rcode == Rcode::NoError || answer_.rcode == Rcode::NxDomain);
+    if (!tells && config_.serve_stale && !flight.retired)
+        size = cache_->answer_stale(query, flight.name_hash, now_, out, limit);
+    if (size > 0) {
         source = Source::Stale;
         ++counters_.stale;
+    } else if (good) {
+        size = write_answer(answer_.view(), query, Age{}, out, limit);
     } else {
         source = Source::Error;
         ++counters_.failed;
@@ -496,15 +419,14 @@ void Service::reconfigure(ServiceConfig config) {
     const bool limits = config.cache.entries != config_.cache.entries || config.cache.bytes != config_.cache.bytes;
     const auto flush_changed = [this](const std::vector<RouteConfig>& routes, const std::vector<RouteConfig>& others) {
         for (const auto& route : routes) {
-            if (std::find(others.begin(), others.end(), route) == others.end()) cache_->flush(route.domain);
+            if (std::find(others.begin(), others.end(), route) != others.end()) continue;
+            cache_->flush(route.domain);
+            flights_.retire([&](const Question& question) { return question.name.is_under(route.domain); });
         }
     };
-    if (everything) {
-        cache_->flush();
-    } else {
-        flush_changed(config.routes, config_.routes);
-        flush_changed(config_.routes, config.routes);
-    }
+    if (everything) cache_->flush();
+    flush_changed(config.routes, config_.routes);
+    flush_changed(config_.routes, config.routes);
     config_ = std::move(config);
     if (limits) cache_ = std::make_unique<Cache>(config_.cache);
     configure_upstreams();
@@ -515,7 +437,7 @@ void Service::reconfigure(ServiceConfig config) {
 bool Service::set_upstreams(std::vector<Endpoint> upstreams) {
     if (upstreams == config_.upstreams) return false;
     config_.upstreams = std::move(upstreams);
-    cache_->flush();
+    cache_->flush();  // questions that are out are asked again
     configure(*default_, config_.upstreams);
     flush();
     return true;
@@ -582,7 +504,7 @@ ServiceCounters Service::counters() const {
     all.dropped += udp_->dropped();
     all.tcp_connections += tcp_->accepted();
     all.tcp_refused += tcp_->refused();
-    all.outstanding = flights_->size();
+    all.outstanding = flights_.size();
     all.cache = cache_->statistics();
     all.cache_entries = cache_->size();
     all.cache_bytes = cache_->bytes();

@@ -12,11 +12,11 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_set>
 #include <vector>
 
 #include "dns/blocklist.hpp"
 #include "dns/cache.hpp"
+#include "dns/flights.hpp"
 #include "dns/local.hpp"
 #include "dns/policy.hpp"
 #include "dns/resolved_names.hpp"
@@ -160,18 +160,6 @@ public:
     [[nodiscard]] const ServiceConfig& config() const { return config_; }
 
 private:
-    /// Who wants an answer, and where it goes.
-    struct Client {
-        sockaddr_in address{};                      ///< over UDP
-        std::shared_ptr<TcpConnection> connection;  ///< over TCP
-        Ipv4 guest;
-    };
-    struct Waiter;
-    struct Flight;
-    struct FlightHash;
-    struct FlightEqual;
-    using Flights = std::unordered_set<std::unique_ptr<Flight>, FlightHash, FlightEqual>;
-
     void receive(std::span<const UdpTransport::Datagram> datagrams);
     void serve_tcp(TcpConnection& connection, Bytes packet);
     template <class MakeClient>
@@ -222,9 +210,7 @@ private:
     std::vector<Name> route_domains_;                ///< of routes_
     std::unique_ptr<UdpTransport> udp_;
     std::unique_ptr<TcpServer> tcp_;
-    std::unique_ptr<Flights> flights_;
-    struct Spare;
-    std::unique_ptr<Spare> spare_;  ///< flights that have landed, to be used again
+    Flights flights_;
     std::vector<ServerStatistics> statistics_;
     ServiceCounters counters_;
     TokenBucket removed_rate_{10, 10};

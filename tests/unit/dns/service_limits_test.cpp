@@ -1,5 +1,9 @@
 // Whom the service answers, and what one guest cannot do to the others.
 
+#include <algorithm>
+#include <cstring>
+#include <set>
+
 #include "tests/unit/dns/service_support.hpp"
 
 using namespace vmrouter;
@@ -51,6 +55,63 @@ TEST_CASE("malformed queries get FORMERR and responses get silence") {
     guest.send(notify);
     CHECK(rcode(lab.answer(guest)) == 4);
     CHECK(lab.server().questions == 0);
+}
+
+namespace {
+
+/// As dns/name.cpp takes eight bytes of a label into the hash.
+std::uint64_t mix(std::uint64_t state, std::uint64_t word) {
+    __extension__ using Wide = unsigned __int128;
+    const Wide product = static_cast<Wide>(state ^ word) * 0x9e3779b97f4a7c15;
+    return static_cast<std::uint64_t>(product) ^ static_cast<std::uint64_t>(product >> 64);
+}
+
+/// Names under `parent` that all hash alike: the second half of the label undoes what the first half did.
+std::vector<Name> alike(const Name& parent, std::size_t count) {
+    std::vector<Name> names;
+    std::optional<std::uint64_t> wanted;
+    for (std::uint32_t number = 0; names.size() < count; ++number) {
+        std::array<std::uint8_t, 16> label{15, 'n', 'a', 'm', static_cast<std::uint8_t>('a' + number % 26)};
+        std::memcpy(label.data() + 5, &number, 3);
+        std::uint64_t first = 0;
+        std::memcpy(&first, label.data(), 8);
+        const auto state = mix(parent.hash(), first);
+        if (!wanted) wanted = state ^ 0x6161616161616161;
+        const std::uint64_t second = state ^ *wanted;
+        std::memcpy(label.data() + 8, &second, 8);
+        const auto upper = [](std::uint8_t byte) { return byte >= 'A' && byte <= 'Z'; };
+        if (std::any_of(label.begin(), label.end(), upper)) continue;
+        std::vector<std::uint8_t> wire(label.begin(), label.end());
+        wire.insert(wire.end(), parent.wire().begin(), parent.wire().end());
+        names.push_back(*Name::from_wire(wire));
+    }
+    return names;
+}
+
+}  // namespace
+
+TEST_CASE("questions whose names hash alike are told apart") {
+    const auto names = alike(*Name::parse("attacker.example"), 3000);
+    Lab lab;
+    lab.config.admission.share = 4096;
+    lab.server().be_silent();
+    lab.start();
+    Guest guest{lab.port};
+    std::set<std::uint64_t> hashes;
+    for (std::size_t i = 0; i < names.size(); ++i) {
+        hashes.insert(names[i].hash());
+        Packet packet = make_query({.id = static_cast<std::uint16_t>(i)});
+        packet.resize(12);
+        packet.insert(packet.end(), names[i].wire().begin(), names[i].wire().end());
+        packet.insert(packet.end(), {0, 1, 0, 1});
+        guest.send(packet);
+        guest.send(packet);  // impatient: the same question again
+        if (i % 100 == 99) lab.run(5ms);
+    }
+    CHECK(hashes.size() == 1);
+    lab.run_until([&] { return lab.service->counters().forwarded >= names.size(); }, 5000ms);
+    CHECK(lab.service->counters().forwarded == names.size());
+    CHECK(lab.service->counters().outstanding == names.size());
 }
 
 TEST_CASE("one guest's unanswerable questions do not cost the others theirs") {

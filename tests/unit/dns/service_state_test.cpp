@@ -24,6 +24,31 @@ TEST_CASE("a reconfiguration in flight answers those who wait") {
     CHECK(lab.service->counters().outstanding == 0);
 }
 
+TEST_CASE("an answer that comes after its name got a way of its own is not kept, nor joined") {
+    Lab lab(2);
+    const auto other = lab.config.upstreams[1];
+    lab.config.upstreams.pop_back();
+    lab.server(0).be_slow(300ms);
+    lab.start();
+    Guest early{lab.port};
+    early.send(make_query({.name = "a.corp.example", .id = 1}));
+    Guest elsewhere{lab.port};
+    elsewhere.send(make_query({.name = "a.example", .id = 2}));
+    lab.run(50ms);
+    lab.config.routes = {{*Name::parse("corp.example"), {other}}};
+    lab.service->reconfigure(lab.config);
+    CHECK(rcode(lab.ask({.name = "a.corp.example"})) == 0);
+    CHECK(lab.server(1).questions == 1);
+    CHECK(lab.service->counters().outstanding == 2);
+    CHECK(id(lab.answer(early)) == 1);
+    CHECK(id(lab.answer(elsewhere)) == 2);
+    CHECK(lab.service->counters().outstanding == 0);
+    lab.ask({.name = "a.corp.example"});
+    lab.ask({.name = "a.example"});
+    CHECK(lab.server(0).questions == 2);
+    CHECK(lab.server(1).questions == 1);
+}
+
 TEST_CASE("new upstreams make the cache forget and other changes do not") {
     Lab lab(2);
     const auto other = lab.config.upstreams[1];

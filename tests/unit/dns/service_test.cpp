@@ -156,6 +156,25 @@ TEST_CASE("while all upstreams are down old answers are served and say so") {
     CHECK(rcode(lab.ask()) == 2);
 }
 
+TEST_CASE("what is known is served where the upstream only fails, and not where it says no") {
+    Lab lab;
+    lab.start();
+    CHECK(answers(lab.ask()) == 1);
+    lab.clock.slept += 1h;  // the answer has ended
+    for (const auto failure : {std::uint8_t{2}, std::uint8_t{5}}) {
+        lab.server().answer_with(failure);
+        const auto stale = lab.ask();
+        CHECK(rcode(stale) == 0);
+        CHECK(answers(stale) == 1);
+        CHECK(rcode(lab.ask({.name = "never.example"})) == failure);
+    }
+    CHECK(lab.service->counters().stale == 2);
+    lab.server().answer_with(3);
+    CHECK(rcode(lab.ask()) == 3);
+    lab.server().answer_with(2);
+    CHECK(rcode(lab.ask()) == 2);
+}
+
 TEST_CASE("an answer that points into a blocked network is taken out and told") {
     Lab lab;
     lab.server().script = [](const auto& asked) {
