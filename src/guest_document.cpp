@@ -37,10 +37,11 @@ std::optional<MacAddress> reserved_mac(const std::string& guest, const dhcp::Res
 }
 
 json event_document(const dhcp::GuestEvent& event) {
+    // A DECLINE or RELEASE that was dealt with has no reply by the protocol; that is not why a guest has no network.
+    const bool dealt_with = event.silence == dhcp::Silence::None || event.silence == dhcp::Silence::Done;
     return {{"message", std::string(dhcp::to_string(event.message))},
             {"verb", event.verb},
-            {"silence",
-             event.silence == dhcp::Silence::None ? json(nullptr) : json(std::string(dhcp::to_string(event.silence)))},
+            {"silence", dealt_with ? json(nullptr) : json(std::string(dhcp::to_string(event.silence)))},
             {"detail", event.detail},
             {"address", event.address.is_unspecified() ? json(nullptr) : json(to_string(event.address))},
             {"count", event.count}};

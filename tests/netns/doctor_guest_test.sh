@@ -82,4 +82,10 @@ touch "$LAB/tomorrow"
 look 1 --guest "$(guest_mac d1)"
 named "it did not renew" guest_expired "lease is over.*restart networking"
 rm "$LAB/tomorrow"
+
+step "a lease that was given back"
+in_node d1 dhclient -4 -r -pf /run/dhclient.pid -lf "$LAB/leases/d1" eth0 >/dev/null 2>&1 || true
+check "it is released" wait_until 20 log_has 'RELEASE '
+look 1 --guest "$(guest_mac d1)"
+named "it gave its address back" guest_released "gave its address back"
 stop_vmrouter TERM

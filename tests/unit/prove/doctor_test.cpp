@@ -203,6 +203,14 @@ TEST_CASE("The first step that did not happen is why a guest has no network") {
               g.events = {{"DISCOVER", "OFFER", "", "", 5}};
               g.lease_state.clear();
           }) == "guest_offer");
+    CHECK(guest_after([](Facts&, GuestFacts& g) {
+              g.events.push_back({"DECLINE", "DECLINE", "", "", 1});
+              g.lease_state.clear();
+          }) == "guest_decline");
+    CHECK(guest_after([](Facts&, GuestFacts& g) {
+              g.events.push_back({"RELEASE", "RELEASE", "", "", 1});
+              g.lease_state.clear();
+          }) == "guest_released");
     CHECK(guest_after([](Facts&, GuestFacts& g) { g.lease_over = true; }) == "guest_expired");
     CHECK(guest_after([](Facts&, GuestFacts& g) { g.arp = false; }) == "guest_arp");
     CHECK(guest_after([](Facts&, GuestFacts& g) { g.arp_mac = MacAddress{{2, 2, 2, 2, 2, 2}}; }) == "guest_arp_other");
