@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <asio/async_result.hpp>
@@ -11,6 +12,8 @@
 #include <asio/use_awaitable.hpp>
 #include <cerrno>
 #include <memory>
+#include <optional>
+#include <utility>
 
 namespace vmrouter::dhcp {
 namespace {
@@ -26,6 +29,13 @@ std::string hint_for(int errnum) {
         default:
             return {};
     }
+}
+
+/// Which file a path leads to; nullopt: none.
+std::optional<std::pair<dev_t, ino_t>> identity(const std::string& path) {
+    struct stat status {};
+    if (lstat(path.c_str(), &status) != 0) return std::nullopt;
+    return std::pair{status.st_dev, status.st_ino};
 }
 
 }  // namespace
@@ -117,17 +127,22 @@ Result<void> JournalWriter::append_now(const std::string& records) {
     if (failed == 0 && fdatasync(file_.get()) != 0) failed = errno;
     if (failed == 0) return {};
     file_.reset();
+    appends_ = false;
     refusal_ = system_error("cannot write the DHCP journal", failed, path_, hint_for(failed));
     return Failure{refusal_};
 }
 
 Result<void> JournalWriter::rewrite_now(const std::string& content) {
-    file_.reset();
+    const auto before = identity(path_);
     if (auto replaced = replace_file(path_, content, 0600); !replaced) {
-        refusal_ = replaced.error();
+        // Only where the new one is in place, though perhaps not for good, would the old one take records in vain.
+        if (identity(path_) != before) file_.reset();
+        if (!file_) refusal_ = replaced.error();
+        appends_ = static_cast<bool>(file_);
         return replaced;
     }
     file_ = FileDescriptor(open(path_.c_str(), O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC));
+    appends_ = static_cast<bool>(file_);
     if (file_) return {};
     refusal_ = system_error("cannot open the DHCP journal", errno, path_);
     return Failure{refusal_};

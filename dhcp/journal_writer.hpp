@@ -6,6 +6,7 @@
 
 #include <asio/any_io_executor.hpp>
 #include <asio/awaitable.hpp>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <functional>
@@ -36,7 +37,11 @@ public:
     asio::awaitable<Result<void>> append(std::string records);
 
     /// Replaces the journal by `content` (new file, sync, rename, sync of the folder) and goes on appending to that.
+    /// After an error the journal that there was still takes records (appends()), unless the new one is in its place.
     asio::awaitable<Result<void>> rewrite(std::string content);
+
+    /// There is a journal that takes records.
+    [[nodiscard]] bool appends() const { return appends_; }
 
     /// The next rewrite() makes the journal there; until then the old one is appended to.
     void move_to(std::string path);
@@ -59,7 +64,8 @@ private:
     Result<void> rewrite_now(const std::string& content);
     std::string path_;
     FileDescriptor file_;
-    Error refusal_;  ///< why there is no file_
+    Error refusal_;                     ///< why there is no file_
+    std::atomic<bool> appends_{false};  ///< there is a file_
 
     asio::any_io_executor executor_;
     std::mutex mutex_;

@@ -196,7 +196,7 @@ void Service::Parts::hand_over() {
 
     const auto next = leases.next_expiry();
     if (!next) return;
-    const auto due = std::chrono::steady_clock::now() + (*next - clock.now());
+    const auto due = wake_up_for(*next);
     if (due + Milliseconds{50} < expiry_armed) expiry_signal.notify();
 }
 

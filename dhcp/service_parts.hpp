@@ -69,6 +69,7 @@ struct Service::Parts {
     void start(asio::awaitable<void> task);
     asio::awaitable<void> probe_loop();
     asio::awaitable<void> expiry_loop();
+    [[nodiscard]] Signal::TimePoint wake_up_for(Time expiry) const;
     void follow_clock();
     void hear_other_server(const Datagram& datagram, unsigned port);
     void count(MessageType type);

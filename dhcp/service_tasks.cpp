@@ -76,10 +76,15 @@ asio::awaitable<void> Service::Parts::expiry_loop() {
         }
         const auto next = leases.next_expiry();
         expiry_armed = Signal::TimePoint::max();
-        if (next) expiry_armed = std::chrono::steady_clock::now() + (*next - clock.now()) + Milliseconds{1};
+        if (next) expiry_armed = wake_up_for(*next) + Milliseconds{1};
         hand_over();
         co_await expiry_signal.wait_until(expiry_armed);
     }
+}
+
+/// At most a day ahead: a leases file may say the year 9999, which a clock in nanoseconds cannot.
+Signal::TimePoint Service::Parts::wake_up_for(Time expiry) const {
+    return std::chrono::steady_clock::now() + std::min<Milliseconds>(expiry - clock.now(), std::chrono::hours{24});
 }
 
 /// Leases end by the wall clock, because their file outlives us and the machine. When that clock is set while we run (a

@@ -184,6 +184,17 @@ void Storage::failed(const Error& error) {
     signal_.notify();
 }
 
+/// No reason to refuse anybody while there is a journal that takes records.
+void Storage::rewrite_failed(const Error& error) {
+    const bool again = !ok_ || !rewrite_error_.what.empty();
+    retry_delay_ = again ? std::min(2 * retry_delay_, longest_retry) : first_retry;
+    if (!writer_.appends()) return failed(error);
+    if (error.what != rewrite_error_.what)
+        logger.error("{}; leases are still written to the journal that there is", one_line(error));
+    rewrite_error_ = error;
+    retry_at_ = std::chrono::steady_clock::now() + retry_delay_;
+}
+
 bool Storage::too_long() const {
     return records_ > short_journal && records_ > 2 * table_.size();
 }
@@ -227,17 +238,18 @@ asio::awaitable<void> Storage::maintain() {
     co_await rewrite();
     while (!closed_) {
         const auto now = std::chrono::steady_clock::now();
-        if (now >= retry_at_ || (ok_ && too_long())) co_await rewrite();
+        const bool waiting = retry_at_ != Signal::TimePoint::max();
+        if (waiting ? now >= retry_at_ : ok_ && too_long()) co_await rewrite();
         if (dirty_ && now >= snapshot_at_) co_await write_snapshot();
         co_await signal_.wait_until(next_duty());
     }
-    if (!ok_) co_await rewrite();
+    if (!ok_ || retry_at_ != Signal::TimePoint::max()) co_await rewrite();
     if (dirty_) co_await write_snapshot();
 }
 
 asio::awaitable<void> Storage::rewrite() {
     std::string content = journal_header();
-    records_ = 0;
+    const std::size_t records_before = std::exchange(records_, 0);
     const auto add = [&](const Lease& lease) {
         content += journal_line(lease);
         ++records_;
@@ -253,10 +265,11 @@ asio::awaitable<void> Storage::rewrite() {
     retry_at_ = Signal::TimePoint::max();
     const auto written = co_await writer_.rewrite(std::move(content));
     if (!written) {
-        retry_delay_ = std::min(2 * retry_delay_, longest_retry);
-        failed(written.error());
+        records_ += records_before;
+        rewrite_failed(written.error());
         co_return;
     }
+    rewrite_error_ = {};
     if (!ok_) logger.info("{} can be written again; new leases are given", paths_.journal);
     ok_ = true;
     error_ = {};

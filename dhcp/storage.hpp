@@ -3,7 +3,8 @@
 // Where leases live on disk: the journal, which is the truth, and the leases file, which others read.
 //
 // The journal is replaced by a complete one at start, when it has grown to more than twice its leases, and to recover
-// from a failed write: a file whose write or sync failed is never trusted again. Jobs of the writer thread keep their
+// from a failed write: a file whose write or sync failed is never trusted again. One that works is kept until its
+// successor is complete. Jobs of the writer thread keep their
 // order, so a batch that is committed while the journal is being replaced follows in the new one.
 //
 // The leases file is replaced by rename, at once after a quiet second and otherwise once a second.
@@ -75,6 +76,7 @@ private:
     [[nodiscard]] Signal::TimePoint next_duty() const;
     [[nodiscard]] bool too_long() const;
     void failed(const Error& error);
+    void rewrite_failed(const Error& error);
 
     const LeaseTable& table_;
     Paths paths_;
@@ -87,6 +89,7 @@ private:
     Error error_;
     std::size_t records_ = 0;  ///< lines in the journal
     Milliseconds retry_delay_{1000};
+    Error rewrite_error_;  ///< why the journal could not be replaced, while the old one still takes records
     Signal::TimePoint retry_at_ = Signal::TimePoint::max();     ///< of the journal; max: nothing to retry
     bool dirty_ = false;                                        ///< the leases file is behind
     Signal::TimePoint snapshot_at_ = Signal::TimePoint::min();  ///< not before

@@ -79,6 +79,39 @@ TEST_CASE("After a failed write nothing is appended until a complete journal was
     finish(io, scenario());
 }
 
+TEST_CASE("A journal that works goes on when no other can take its place") {
+    const TemporaryFolder folder;
+    asio::io_context io;
+    JournalWriter writer(io.get_executor(), folder / "journal");
+    const auto scenario = [&]() -> asio::awaitable<void> {
+        CHECK_FALSE(writer.appends());
+        const auto begun = co_await writer.rewrite("header\n");
+        CHECK(begun);
+        std::optional<FullDisk> full(std::in_place, 20);
+        const auto longer = co_await writer.rewrite("complete, and too long for what the disk has left\n");
+        CHECK_FALSE(longer);
+        CHECK(writer.appends());
+        const auto one = co_await writer.append("one\n");
+        CHECK(one);
+        full.reset();
+        // Nor when it was to go on elsewhere.
+        writer.move_to(folder / "missing/journal");
+        const auto moved = co_await writer.rewrite("there\n");
+        CHECK_FALSE(moved);
+        const auto two = co_await writer.append("two\n");
+        CHECK(two);
+        CHECK(*read_file(folder / "journal") == "header\none\ntwo\n");
+        std::filesystem::create_directory(folder / "missing");
+        const auto again = co_await writer.rewrite("there\n");
+        CHECK(again);
+        const auto three = co_await writer.append("three\n");
+        CHECK(three);
+        CHECK(*read_file(folder / "missing/journal") == "there\nthree\n");
+        CHECK(*read_file(folder / "journal") == "header\none\ntwo\n");
+    };
+    finish(io, scenario());
+}
+
 TEST_CASE("The journal is not written through a link that somebody left in its place") {
     const TemporaryFolder folder;
     REQUIRE(replace_file(folder / "precious", "precious\n"));

@@ -629,6 +629,38 @@ TEST_CASE("Leases and reservations go on in other files when they are told to") 
     });
 }
 
+TEST_CASE("Leases are given while the place where they are to go is not there yet") {
+    in_namespace([] {
+        Segment segment;
+        segment.lease(guest);
+        const std::string there = segment.folder / "there";
+        segment.service->move_files(Paths::beside(there + "/leases", segment.folder / "hostsfile"));
+        segment.run(Milliseconds{100});
+        CHECK(segment.service->health().storage_ok);
+        const Ipv4 second = segment.lease(guest_mac(2));
+        CHECK(journal_has(segment, second));  // in the old place
+        std::filesystem::create_directory(there);
+        const auto moved = [&](const auto&) { return std::filesystem::exists(there + "/leases.journal"); };
+        segment.run(Milliseconds{15000}, moved);
+        REQUIRE(moved(0));
+        CHECK(read_file(there + "/leases.journal")->find("+ " + to_string(second) + " ") != std::string::npos);
+    });
+}
+
+TEST_CASE("A server with leases that end in the year 9999 does not wake up either") {
+    in_namespace([] {
+        Segment segment;
+        segment.stop();
+        REQUIRE(replace_file(segment.folder / "leases", "253402300799 52:54:00:00:00:63 192.168.100.99 * *\n", 0644));
+        std::filesystem::remove(segment.folder / "leases.journal");
+        segment.start();
+        segment.run(Milliseconds{1100});
+        REQUIRE(segment.service->leases().size() == 1);
+        segment.io.restart();
+        CHECK(segment.io.run_for(Milliseconds{500}) == 0);
+    });
+}
+
 TEST_CASE("A server without work does not wake up") {
     in_namespace([] {
         Segment segment;
