@@ -307,8 +307,6 @@ public:
         check_times();
         check_options();
         for (std::size_t i = 0; i < config_.dhcp.host.size(); ++i) check_host(i);
-        if (!config_.dhcp.boot_server.empty() && config_.dhcp.boot_file.empty() && usable({"dhcp.boot_file"}))
-            warn("dhcp.boot_server", "dhcp.boot_server has no effect without dhcp.boot_file");
     }
 
 private:

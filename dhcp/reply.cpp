@@ -105,6 +105,8 @@ void add_parameters(Message& message, const ServerConfig& config, const Message&
     options.add_ip(option::subnet_mask, config.address.netmask());
     options.add_ip(option::broadcast_address, config.address.last());
     const Ipv4 gateway = message.relayed() ? message.giaddr : config.address.address;
+    // Beside option 121, too, as dnsmasq has it: whoever obeys 121 must ignore this one (RFC 3442), and a client whose
+    // script asks for both and knows only this one would be without a router. It costs six bytes.
     writer.ips(option::routers, config.routers.empty() ? std::span{&gateway, 1} : std::span{config.routers});
     writer.ips(option::dns_servers, config.dns_servers);
     writer.text(option::domain_name, config.domain);

@@ -92,6 +92,13 @@ TEST_CASE("Configured options are sent when asked for and replace or suppress ou
     CHECK(hex(answer(scene, discover(vm1).bytes(55, {108})), 108) == "absent");  // RFC 8925: only when configured
 }
 
+TEST_CASE("A client that asks for routers and classless routes gets both, as dnsmasq has it") {
+    Scene scene;
+    scene.config.options = {{121, from_hex("00 c0a86401")}};
+    CHECK(hex(answer(scene, discover(vm1).bytes(55, {121, 3})), 3) == "c0a86401");
+    CHECK(hex(answer(scene, discover(vm1).bytes(55, {121, 3})), 121) == "00c0a86401");
+}
+
 TEST_CASE("A PXE client gets its machine identifier back") {
     Scene scene;
     CHECK(hex(answer(scene, discover(vm1).bytes(97, {0, 1, 2, 3}).bytes(55, {66})), 97) == "00010203");
