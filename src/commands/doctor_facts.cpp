@@ -197,8 +197,9 @@ void look_at_managers(Facts& facts) {
     if (network_manager) {
         std::vector<std::string> links{facts.segment};
         for (const auto& port : facts.ports) links.push_back(port.name);
+        const auto devices = managers::network_manager_devices(runner);
         for (const auto& name : links) {
-            if (facts.network_manager || !managers::network_manager_manages(runner, name).value_or(false)) continue;
+            if (facts.network_manager || !devices || !devices->contains(name) || !devices->at(name)) continue;
             facts.network_manager = true;
             facts.network_manager_link = name;
         }

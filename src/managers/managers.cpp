@@ -59,24 +59,40 @@ Error failed(std::string what, const Output& output, std::string_view program, s
     return {std::move(what) + (said.empty() ? "" : ": " + said), std::string(program), std::move(hint)};
 }
 
-Result<void> set_managed(Runner& runner, const std::string& link, bool managed) {
-    const auto output = runner.run({"nmcli", "device", "set", link, "managed", managed ? "yes" : "no"});
-    if (!output) return Failure{output.error()};
-    if (output->status == 0) return {};
-    return Failure{failed(managed ? "cannot give " + link + " back" : "cannot be told to leave " + link + " alone",
-                          *output, kNetworkManager,
-                          managed ? "nmcli device set " + link + " managed yes" : std::string())};
+Result<Output> set_managed(Runner& runner, const std::string& link, bool managed) {
+    return runner.run({"nmcli", "device", "set", link, "managed", managed ? "yes" : "no"});
+}
+
+/// "100 (connected)", "10 (unmanaged)": the words may be translated, the numbers are not.
+std::optional<bool> is_managed(std::string_view state) {
+    const auto number = parse_number(split(trim(state), ' ').front());
+    return number ? std::optional(*number != 10) : std::nullopt;
 }
 
 }  // namespace
 
-std::optional<bool> network_manager_manages(Runner& runner, const std::string& link) {
-    // "100 (connected)", "10 (unmanaged)"
-    const auto output = runner.run({"nmcli", "-g", "GENERAL.STATE", "device", "show", link});
-    if (!output || output->status != 0) return std::nullopt;
-    const auto state = parse_number(split(trim(output->text), ' ').front());
-    if (!state) return std::nullopt;
-    return *state != 10;
+ManagedDevices read_devices(std::string_view printed) {
+    constexpr std::string_view name = "GENERAL.DEVICE:";
+    constexpr std::string_view state = "GENERAL.STATE:";
+    ManagedDevices devices;
+    std::string device;
+    for (const auto line : split(printed, '\n')) {
+        if (line.starts_with(name)) {
+            device = line.substr(name.size());
+            for (auto at = device.find("\\\\"); at != std::string::npos; at = device.find("\\\\", at + 1))
+                device.erase(at, 1);
+        }
+        if (!line.starts_with(state)) continue;
+        const auto managed = is_managed(line.substr(state.size()));
+        if (managed) devices[device] |= *managed;  // Open vSwitch has several devices of one name
+    }
+    return devices;
+}
+
+Result<ManagedDevices> network_manager_devices(Runner& runner) {
+    const auto output = runner.run({"nmcli", "-t", "-f", "GENERAL.DEVICE,GENERAL.STATE", "device", "show"});
+    if (!output) return Failure{output.error()};
+    return output->status == 0 ? read_devices(output->text) : ManagedDevices{};
 }
 
 std::string network_manager_file(std::string_view instance, std::span<const std::string> links) {
@@ -120,11 +136,23 @@ std::vector<Error> Managers::tell_network_manager(Changes& changes, Shared& shar
     if (auto written = write_file(); !written) errors.push_back(std::move(written).error());
     if (!running) return errors;
 
+    const auto devices = network_manager_devices(runner_);
+    if (!devices) errors.push_back(devices.error());
+    if (!devices) return errors;
     for (const std::string& link : links) {
-        if (network_manager_manages(runner_, link) != true) continue;
-        auto told = changes.record(ToldProgram{std::string(kNetworkManager), link, "managed"});
-        if (told) told = set_managed(runner_, link, false);
-        if (!told) errors.push_back(std::move(told).error());
+        const auto device = devices->find(link);
+        if (device == devices->end() || !device->second) continue;
+        if (auto noted = changes.record(ToldProgram{std::string(kNetworkManager), link, "managed"}); !noted) {
+            errors.push_back(std::move(noted).error());
+            continue;
+        }
+        const auto output = set_managed(runner_, link, false);
+        if (!output) {
+            errors.push_back(output.error());
+            break;  // it hangs, and would for each of them
+        }
+        if (output->status != 0)
+            errors.push_back(failed("cannot be told to leave " + link + " alone", *output, kNetworkManager, {}));
     }
     return errors;
 }
@@ -154,8 +182,16 @@ Result<void> Managers::reload_networkd() {
 
 Result<void> Managers::undo(const ToldProgram& told) {
     if (told.program == kNetworkManager) {
-        if (network_manager_manages(runner_, told.link) != false) return {};  // gone, or managed again by somebody
-        return set_managed(runner_, told.link, true);
+        if (!is_running(processes(places_.proc), kNetworkManager)) return {};
+        const auto devices = network_manager_devices(runner_);
+        if (!devices) return Failure{devices.error()};
+        const auto device = devices->find(told.link);
+        if (device == devices->end() || device->second) return {};  // gone, or managed again by somebody
+        const auto output = set_managed(runner_, told.link, true);
+        if (!output) return Failure{output.error()};
+        if (output->status == 0) return {};
+        return Failure{failed("cannot give " + told.link + " back", *output, kNetworkManager,
+                              "nmcli device set " + told.link + " managed yes")};
     }
     const auto path = networkd_path(places_, told.link);
     if (unlink(path.c_str()) != 0) {

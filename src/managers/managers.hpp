@@ -6,6 +6,8 @@
 // does not know, so that ours has to be gone before. A bridge and its ports go together: NetworkManager takes a port
 // that it manages off a bridge that it does not.
 
+#include <functional>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -65,9 +67,12 @@ private:
     Places places_;
 };
 
-/// Whether NetworkManager manages the device; nullopt: it does not run or does not know it.
-std::optional<bool> network_manager_manages(Runner& runner, const std::string& link);
-
+/// By name, whether NetworkManager manages the device.
+using ManagedDevices = std::map<std::string, bool, std::less<>>;
+/// What `nmcli -t -f GENERAL.DEVICE,GENERAL.STATE device show` prints. Pure.
+ManagedDevices read_devices(std::string_view printed);
+/// All that it knows, in one run; none when it does not run. An error when it does not answer.
+Result<ManagedDevices> network_manager_devices(Runner& runner);
 /// For a NetworkManager that starts after us; one that runs takes no notice.
 std::string network_manager_file(std::string_view instance, std::span<const std::string> links);
 std::string networkd_file(std::span<const std::string> links);

@@ -116,6 +116,10 @@ Result<Output> SystemRunner::run(const std::vector<std::string>& words) {
 Result<Output> SystemRunner::run_up_to(std::size_t limit, const std::vector<std::string>& words) {
     const auto at = program_in(words);
     const std::string name = at == words.size() ? std::string() : words[at];
+    const auto hung = hung_.find(name);
+    if (hung != hung_.end() && Clock::now() < hung->second)
+        return Failure{Error{"the program did not end in time a moment ago and is not run again yet", name,
+                             "run it by hand: its service may hang"}};
     std::array<int, 2> ends{};
     if (pipe2(ends.data(), O_CLOEXEC) != 0) return Failure{system_error("cannot make a pipe", errno, name)};
     const FileDescriptor reading(ends[0]);
@@ -129,6 +133,7 @@ Result<Output> SystemRunner::run_up_to(std::size_t limit, const std::vector<std:
     if (!ended) kill(*pid, SIGKILL);
     output.status = wait_for_program(*pid);
     if (!ended) {
+        hung_[name] = Clock::now() + 6 * limit_;
         return Failure{Error{"the program did not end within " + std::to_string(limit_.count()) + " ms and was stopped",
                              name, "run it by hand: its service may hang"}};
     }

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -33,7 +34,7 @@ public:
 };
 
 /// Looks in the system's folders only, passes the C locale and nothing else of our environment but D-Bus's address, and
-/// uses no shell.
+/// uses no shell. A program that did not end in time is not run again for six times that long.
 class SystemRunner final : public Runner {
 public:
     explicit SystemRunner(std::chrono::milliseconds limit = std::chrono::seconds(10)) : limit_(limit) {}
@@ -42,6 +43,7 @@ public:
 
 private:
     std::chrono::milliseconds limit_;
+    std::map<std::string, std::chrono::steady_clock::time_point> hung_;  ///< programs, and when they are tried again
 };
 
 /// Where in the system's folders a program is; empty: nowhere.

@@ -130,15 +130,18 @@ Result<void> LocalPrivileged::make_link() {
     return {};
 }
 
-/// NetworkManager and systemd-networkd leave the segment and the ports of our bridge alone from here on.
-void LocalPrivileged::tell_managers(const std::string& newcomer) {
+/// NetworkManager and systemd-networkd leave the segment and the ports of our bridge alone from here on: those that are
+/// on it, and those of `newcomers` that will be put back.
+void LocalPrivileged::tell_managers(const std::vector<RememberedPort>& newcomers) {
     if (!plan_.segment) return;
     std::vector<std::string> links{plan_.segment->name};
-    if (plan_.segment->is_bridge && !plan_.segment->exists) {
+    if (owns_bridge()) {
         if (const auto ports = link::ports(netlink_, plan_.segment->name))
             for (const auto& port : *ports) links.push_back(port.name);
-        if (!newcomer.empty() && std::find(links.begin(), links.end(), newcomer) == links.end())
-            links.push_back(newcomer);
+        if (const auto facts = link::read_host_facts(netlink_, plan_.segment->name); facts && !newcomers.empty())
+            for (const auto& port : taken_off(newcomers, *facts))
+                if (const auto may = may_return(port, *facts, plan_.segment->name); may && *may)
+                    links.push_back(port.name);
     }
     managers::Managers managers(runner_);
     for (const auto& error : managers.leave_alone(*changes_, *shared_, plan_.instance, links))

@@ -154,15 +154,21 @@ void LocalPrivileged::add_pass_health(std::vector<HealthItem>& items) {
 
 /// What other programs were told, and our listeners.
 void LocalPrivileged::add_service_health(std::vector<HealthItem>& items) {
+    std::optional<managers::ManagedDevices> devices;
     for (const Change& change : changes_->all()) {
         const auto* told = std::get_if<ToldProgram>(&change);
         if (told == nullptr) continue;
         if (told->program == managers::kNetworkManager) {
-            const auto manages = managers::network_manager_manages(runner_, told->link);
-            items.push_back({"NetworkManager leaves " + told->link + " alone", manages != true,
-                             manages == true ? "it manages it"
-                             : manages       ? ""
-                                             : "it does not run"});
+            if (!devices) {
+                auto answer = managers::network_manager_devices(runner_);
+                devices = answer ? std::move(*answer) : managers::ManagedDevices{};
+            }
+            const auto device = devices->find(told->link);
+            const bool known = device != devices->end();
+            items.push_back({"NetworkManager leaves " + told->link + " alone", !known || !device->second,
+                             !known           ? "it does not run"
+                             : device->second ? "it manages it"
+                                              : ""});
         } else if (told->program == resolved_program) {
             items.push_back({"systemd-resolved knows the guests' names", resolved_runs(),
                              resolved_runs() ? "" : "it does not run"});

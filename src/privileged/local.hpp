@@ -126,11 +126,14 @@ private:
     Result<void> make_link();
     Result<void> record_ipv6(const std::string& name);
     Result<void> isolate(const std::string& port);
-    void put_back(const RememberedPort& port);
+    [[nodiscard]] bool is_port(std::string_view name) const;
+    std::vector<RememberedPort> taken_off(const std::vector<RememberedPort>& newcomers,
+                                          const link::HostFacts& facts) const;
+    void put_back(const std::vector<RememberedPort>& newcomers);
     bool attach(const RememberedPort& port, const link::HostFacts& facts);
     void silence(const std::string& port);
     Result<void> leave_former_ports();
-    void tell_managers(const std::string& newcomer);
+    void tell_managers(const std::vector<RememberedPort>& newcomers);
     Result<void> make_address();
     Result<void> make_up();
     Result<void> make_guard(const std::vector<Cidr>& prefixes);

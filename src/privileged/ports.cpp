@@ -1,6 +1,7 @@
 #include "src/privileged/local.hpp"
 
 #include <algorithm>
+#include <iterator>
 
 #include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
@@ -15,9 +16,9 @@ Result<void> LocalPrivileged::isolate(const std::string& port) {
 
 Result<void> LocalPrivileged::welcome_ports(const std::vector<RememberedPort>& newcomers) {
     if (!plan_.segment || !plan_.segment->is_bridge) return {};
-    for (const auto& port : newcomers) {
-        tell_managers(port.name);
-        put_back(port);
+    if (!newcomers.empty()) {
+        tell_managers(newcomers);
+        put_back(newcomers);
     }
     auto ports = link::ports(netlink_, segment_index_);
     if (!ports) return Failure{std::move(ports).error()};
@@ -49,16 +50,32 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<RememberedPort>& n
     return {};
 }
 
+bool LocalPrivileged::is_port(std::string_view name) const {
+    return std::any_of(ports_.begin(), ports_.end(), [name](const auto& one) { return one.name == name; });
+}
+
+/// Those that are off our bridge again and have never been welcome on it.
+std::vector<RememberedPort> LocalPrivileged::taken_off(const std::vector<RememberedPort>& newcomers,
+                                                       const link::HostFacts& facts) const {
+    std::vector<RememberedPort> ports;
+    std::copy_if(newcomers.begin(), newcomers.end(), std::back_inserter(ports), [&](const auto& port) {
+        const auto* link = facts.find(port.index);
+        return link != nullptr && link->master == 0 && !welcomed_.contains(port.index);
+    });
+    return ports;
+}
+
 /// A manager with a file for every link sees a new port before it is told of it, and may have taken it off again. Once
 /// for each device: afterwards it has been told, and whoever takes the port off means it.
-void LocalPrivileged::put_back(const RememberedPort& port) {
+void LocalPrivileged::put_back(const std::vector<RememberedPort>& newcomers) {
     if (!owns_bridge()) return;
     const auto facts = link::read_host_facts(netlink_, plan_.segment->name);
     if (!facts) return;
     std::erase_if(welcomed_, [&facts](int index) { return facts->find(index) == nullptr; });
-    const auto* link = facts->find(port.index);
-    if (link == nullptr || !welcomed_.insert(port.index).second || link->master != 0) return;
-    if (managers::Managers(runner_).is_any_running()) attach(port, *facts);
+    const auto off = taken_off(newcomers, *facts);
+    for (const auto& port : newcomers) welcomed_.insert(port.index);
+    if (off.empty() || !managers::Managers(runner_).is_any_running()) return;
+    for (const auto& port : off) attach(port, *facts);
 }
 
 /// Puts a port that was on our bridge onto it again, if nobody else uses it by now: false when it was not.
@@ -104,8 +121,7 @@ Result<void> LocalPrivileged::leave_former_ports() {
             port = link::interface_in(setting->path);
             if (setting->path != link::port_silence(port).path || port == plan_.segment->name) return false;
         }
-        return !port.empty() &&
-               std::none_of(ports_.begin(), ports_.end(), [&](const auto& one) { return one.name == port; });
+        return !port.empty() && !is_port(port);
     });
 }
 

@@ -57,6 +57,25 @@ port=$(guest_port g1)
 check "the bridge is unmanaged" wait_until 5 is_unmanaged virbr10
 check "the port is unmanaged" wait_until 5 is_unmanaged "$port"
 guest_dhcp g1 udhcpc
+step "many ports at once: NetworkManager is asked once"
+each() { for number in 1 2 3 4 5 6; do "$1" "many$number" || return 1; done; }
+join_bridge() { ip link add "$1" type veth peer name "$1" netns g1 && ip link set "$1" master virbr10 up; }
+cat >/usr/sbin/nmcli <<END
+#!/bin/sh
+case "\$*" in *show*) [ "\$(cat /proc/\$PPID/comm)" != vmrouter ] || echo "\$*" >>"$LAB/asked" ;; esac
+exec /usr/bin/nmcli "\$@"
+END
+chmod +x /usr/sbin/nmcli
+kill -STOP "$VMROUTER_PID"
+each join_bridge
+kill -CONT "$VMROUTER_PID"
+check "all are unmanaged" wait_until 10 each is_unmanaged
+check "all are on the bridge" wait_until 10 each on_bridge
+asked=$(wc -l <"$LAB/asked")
+check "it was asked $asked times: for all of them, not for each" [ "$asked" -le 6 ]
+rm /usr/sbin/nmcli
+for number in 1 2 3 4 5 6; do ip link delete "many$number"; done
+step "a cure that is said"
 silent
 nmcli device set virbr10 managed yes
 wait_until 5 is_managed virbr10

@@ -50,17 +50,26 @@ public:
     }
 
     Result<Output> run(const Words& words) override {
-        if (words[0] == "nmcli" && words[1] == "-g") {
-            const auto device = devices.find(words[5]);
-            if (device == devices.end()) return Output{10, "Error: Device '" + words[5] + "' not found.\n"};
-            return Output{0, device->second ? "100 (connected (externally))\n" : "10 (unmanaged)\n"};
+        if (words[0] == "nmcli" && words[1] == "-t") {
+            ++questions;
+            if (hangs) return Failure{Error{"the program did not end within 10000 ms and was stopped", "nmcli", {}}};
+            return Output{0, list()};
         }
         asked.push_back(joined(words));
+        if (hangs_when_told) return Failure{Error{"the program did not end in time", "nmcli", {}}};
         if (refuses) return Output{1, "Error: not authorized\n"};
         if (words[0] == "nmcli") devices[words[3]] = words[5] == "yes";
         // Every change must be in the record before it is made.
         recorded_before.push_back(Changes::open(folder_.path() + "/changes")->all().size());
         return Output{};
+    }
+
+    [[nodiscard]] std::string list() const {
+        std::string text;
+        for (const auto& [name, managed] : devices)
+            text += (text.empty() ? "" : "\n") + ("GENERAL.DEVICE:" + name) +
+                    "\nGENERAL.STATE:" + (managed ? "100 (connected (externally))\n" : "10 (unmanaged)\n");
+        return text;
     }
 
     /// The way back, newest first, as the program goes it.
@@ -96,6 +105,9 @@ public:
     std::vector<std::string> asked;       ///< questions apart
     std::vector<std::size_t> recorded_before;
     bool refuses = false;
+    bool hangs = false;
+    bool hangs_when_told = false;
+    int questions = 0;
     std::optional<Changes> changes;
     std::optional<Shared> shared;
 
@@ -126,6 +138,7 @@ TEST_CASE("a running networkmanager is told of every device it manages and told 
     machine.devices = {{"virbr10", true}, {"enp6s0", true}, {"tap7", false}};
     CHECK(leave_alone(machine, {"virbr10", "enp6s0", "tap7", "absent"}).empty());
     CHECK(machine.asked == Words{"nmcli device set virbr10 managed no", "nmcli device set enp6s0 managed no"});
+    CHECK(machine.questions == 1);                                     // for all of them
     CHECK(machine.recorded_before == std::vector<std::size_t>{4, 5});  // two folders, the file, and itself
     CHECK(machine.files() == Words{"/run/NetworkManager", "/run/NetworkManager/conf.d",
                                    "/run/NetworkManager/conf.d/90-vmrouter-virbr10.conf"});
@@ -168,6 +181,36 @@ TEST_CASE("a manager that refuses is reported and kept for the next attempt") {
     machine.refuses = false;
     CHECK(machine.undo().empty());
     CHECK(machine.devices["virbr10"]);
+}
+
+TEST_CASE("a networkmanager that hangs is waited for once") {
+    FakeMachine machine;
+    machine.start(411, "NetworkManager");
+    machine.devices = {{"virbr10", true}, {"vnet0", true}, {"vnet1", true}};
+    machine.hangs = true;
+    CHECK(leave_alone(machine, {"virbr10", "vnet0", "vnet1"}).size() == 1);
+    CHECK(machine.questions == 1);
+    CHECK(machine.asked.empty());
+    machine.hangs = false;
+    machine.hangs_when_told = true;
+    CHECK(leave_alone(machine, {"virbr10", "vnet0", "vnet1"}).size() == 1);
+    CHECK(machine.asked.size() == 1);
+
+    machine.devices["virbr10"] = false;
+    machine.hangs = true;
+    CHECK(machine.undo().size() == 1);  // and stays in the record
+    machine.hangs = machine.hangs_when_told = false;
+    CHECK(machine.undo().empty());
+    CHECK(machine.devices["virbr10"]);
+}
+
+TEST_CASE("what networkmanager says of its devices is read by its numbers") {
+    const auto devices = read_devices(
+        "GENERAL.DEVICE:eth0\nGENERAL.STATE:100 (verbunden)\n\nGENERAL.DEVICE:a\\\\b\nGENERAL.STATE:10 (unmanaged)\n\n"
+        "GENERAL.DEVICE:ovs0\nGENERAL.STATE:100 (connected)\n\nGENERAL.DEVICE:ovs0\nGENERAL.STATE:10 (unmanaged)\n\n"
+        "GENERAL.DEVICE:torn\n");
+    CHECK(devices == ManagedDevices{{"eth0", true}, {"a\\b", false}, {"ovs0", true}});
+    CHECK(read_devices("Error: NetworkManager is not running.\n").empty());
 }
 
 TEST_CASE("an installed networkmanager that does not run finds a file when it starts") {
@@ -351,6 +394,16 @@ TEST_CASE("a program that hangs is stopped and one that is not there is an error
     CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(5));
     CHECK_FALSE(runner.run({"no-such-program-of-ours"}));
     CHECK_FALSE(runner.run({}));
+}
+
+TEST_CASE("a program that has hung is not run again at once, and others are") {
+    SystemRunner runner(std::chrono::milliseconds(500));
+    REQUIRE_FALSE(runner.run({"sleep", "30"}));
+    const auto again = runner.run({"sleep", "0"});
+    REQUIRE_FALSE(again);
+    CHECK(again.error().what == "the program did not end in time a moment ago and is not run again yet");
+    CHECK(runner.run({"true"}));
+    CHECK(SystemRunner().run({"sleep", "0"}));
 }
 
 TEST_CASE("output beyond the limit is read and dropped") {
