@@ -133,6 +133,7 @@ private:
     bool attach(const RememberedPort& port, const link::HostFacts& facts);
     void silence(const std::string& port);
     Result<void> leave_former_ports();
+    void give_back(const std::vector<link::Link>& links);
     void tell_managers(const std::vector<RememberedPort>& newcomers);
     Result<void> make_address();
     Result<void> make_up();

@@ -38,10 +38,9 @@ Result<void> LocalPrivileged::welcome_ports(const std::vector<RememberedPort>& n
     }
     for (const auto& port : before)
         if (std::find(ports_.begin(), ports_.end(), port) == ports_.end()) welcomed_.insert(port.index);
-    if (ports_ != before) {
-        watch_settings();
+    if (ports_ != before) watch_settings();
+    if (ports_ != before || !newcomers.empty())
         if (auto left = leave_former_ports(); !left) return left;
-    }
     if (refused.empty()) return {};
     const auto now = link::ports(netlink_, segment_index_);  // one that has left meanwhile is no trouble
     for (auto& [port, error] : refused)
@@ -113,9 +112,16 @@ void LocalPrivileged::silence(const std::string& port) {
 }
 
 /// What was set on ports that are on the bridge no longer: undone where the interface is still there, and forgotten.
+/// Taps of ours that somebody has deleted are forgotten as well.
 Result<void> LocalPrivileged::leave_former_ports() {
-    return undo_recorded([this](const Change& change) {
+    const auto links = link::read_links(netlink_);
+    if (!links) return Failure{links.error()};
+    auto undone = undo_recorded([&](const Change& change) {
         std::string_view port;
+        if (const auto* created = std::get_if<CreatedLink>(&change))
+            return created->mac == MacAddress{} && std::none_of(links->begin(), links->end(), [&](const auto& one) {
+                       return one.name == created->name && link::is_ours(one, {});
+                   });
         if (const auto* isolated = std::get_if<IsolatedPort>(&change)) port = isolated->port;
         if (const auto* setting = std::get_if<SetSysctl>(&change)) {
             port = link::interface_in(setting->path);
@@ -123,6 +129,31 @@ Result<void> LocalPrivileged::leave_former_ports() {
         }
         return !port.empty() && !is_port(port);
     });
+    give_back(*links);
+    return undone;
+}
+
+/// A port that has left is NetworkManager's again, where it is still there. One that cannot be given back now stays in
+/// the record, and is with the next change of ports, or at the end.
+void LocalPrivileged::give_back(const std::vector<link::Link>& links) {
+    bool answers = true;
+    bool given_back = false;
+    const auto recorded = changes_->all();
+    for (const Change& change : recorded) {
+        const auto* told = std::get_if<ToldProgram>(&change);
+        if (told == nullptr || told->program != managers::kNetworkManager) continue;
+        if (told->link == plan_.segment->name || is_port(told->link)) continue;
+        const bool exists =
+            std::any_of(links.begin(), links.end(), [told](const auto& one) { return one.name == told->link; });
+        if (exists && !answers) continue;
+        const auto undone = exists ? managers::Managers(runner_).undo(*told) : Result<void>{};
+        answers &= undone.has_value();
+        if (!undone) warn_once("MANAGER " + to_string(undone.error()));
+        given_back |= exists && undone;
+        if (undone)
+            if (auto forgotten = changes_->forget(change); !forgotten) warn_once(to_string(forgotten.error()));
+    }
+    if (given_back) tell_managers({});  // nor does a file name it
 }
 
 /// Everything that the port is to be, before its first frame can pass.

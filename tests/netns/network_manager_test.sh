@@ -57,7 +57,8 @@ port=$(guest_port g1)
 check "the bridge is unmanaged" wait_until 5 is_unmanaged virbr10
 check "the port is unmanaged" wait_until 5 is_unmanaged "$port"
 guest_dhcp g1 udhcpc
-step "many ports at once: NetworkManager is asked once"
+step "many ports at once: NetworkManager is asked once, and what leaves is its again"
+before=$(told)
 each() { for number in 1 2 3 4 5 6; do "$1" "many$number" || return 1; done; }
 join_bridge() { ip link add "$1" type veth peer name "$1" netns g1 && ip link set "$1" master virbr10 up; }
 cat >/usr/sbin/nmcli <<END
@@ -74,7 +75,15 @@ check "all are on the bridge" wait_until 10 each on_bridge
 asked=$(wc -l <"$LAB/asked")
 check "it was asked $asked times: for all of them, not for each" [ "$asked" -le 6 ]
 rm /usr/sbin/nmcli
+ip link set many1 nomaster
+check "one that is taken off is managed again" wait_until 10 is_managed many1
+check "and no file names it" wait_until 5 sh -c '! grep -r many1 /run/NetworkManager/conf.d /run/systemd/network'
+ip link set many1 master virbr10
+check "unmanaged when it is on again" wait_until 10 is_unmanaged many1
+check "on the bridge" wait_until 5 on_bridge many1
 for number in 1 2 3 4 5 6; do ip link delete "many$number"; done
+forgotten() { [ "$(told)" = "$before" ]; }
+check "the record does not grow" wait_until 10 forgotten
 step "a cure that is said"
 silent
 nmcli device set virbr10 managed yes

@@ -82,6 +82,10 @@ start_vmrouter --config /etc/vm.toml
 expect_equal "its taps are ours again" "virbr10 virbr10" "$(master_of vnet81) $(master_of vnet82)"
 expect_reach t1 tcp inet 198.51.100.10 80
 
+step "a tap that somebody deletes"
+run_vmrouter 0 tap vnet84 --user operator
+ip link delete vnet84
+check "it is forgotten" wait_until 5 sh -c '! grep -q vnet84 /run/vmrouter/virbr10.changes'
 step "the end"
 run_vmrouter 0 tap vnet83 --user operator
 stop_vmrouter TERM
