@@ -3,6 +3,7 @@
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -59,7 +60,7 @@ Result<FileDescriptor> open_rules_monitor() {
 }
 
 Result<std::uint32_t> own_process(Nft& nft) {
-    const std::string probe = "vmrouter_probe";
+    const std::string probe = "vmrouter_probe_" + std::to_string(::getpid());  // others may ask at this moment as well
     auto socket = open_rules_monitor();
     if (!socket) return Failure{socket.error()};
     if (const auto done = nft.run("table inet " + probe + "\ndelete table inet " + probe + "\n"); !done)

@@ -1,5 +1,7 @@
 // Against the kernel, in a network namespace of each test's own.
 
+#include <csignal>
+
 #include "firewall/checksum_fill.hpp"
 #include "firewall/conntrack.hpp"
 #include "firewall/foreign.hpp"
@@ -218,6 +220,28 @@ TEST_CASE("What each guest sends and gets is counted for it alone") {
                                                     ", got " + std::to_string(one.received_bytes) + " bytes");
         const auto stands = live.in_force();
         found.expect(stands && *stands, "counting changes what is read back");
+    });
+}
+
+TEST_CASE("Instances that ask who they are at the same moment take themselves for nobody else") {
+    with_nft([](Findings& found, Nft& nft) {
+        const pid_t other = ::fork();
+        if (other == 0) {
+            auto own = Nft::open();
+            while (own) static_cast<void>(own_process(*own));
+            ::_exit(1);
+        }
+        const auto wanted = own_process(nft);
+        std::size_t strangers = 0;
+        for (int i = 0; i < 300; ++i) {
+            const auto again = own_process(nft);
+            strangers += again && *again == static_cast<std::uint32_t>(other) ? 1 : 0;
+            found.expect(again.has_value(), "own process");
+        }
+        ::kill(other, SIGKILL);
+        ::waitpid(other, nullptr, 0);
+        found.expect(wanted && *wanted == static_cast<std::uint32_t>(::getpid()), "we are somebody else");
+        found.expect(strangers == 0, std::to_string(strangers) + " times of 300 we are the other one");
     });
 }
 
