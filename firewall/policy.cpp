@@ -42,12 +42,7 @@ std::vector<Prefix6> blocked_ranges6() {
 }
 
 std::string table_name(const std::string& instance) {
-    std::string name = "vmrouter_";
-    for (const char c : instance) {
-        const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-        name += plain ? c : '_';
-    }
-    return name;
+    return "vmrouter_" + instance;
 }
 
 std::uint16_t log_group(const std::string& instance) {

@@ -165,7 +165,7 @@ std::vector<Cidr> private_ranges();
 /// carry IPv4 addresses (mapped, NAT64, 6to4, Teredo), through which a blocked IPv4 host could be named.
 std::vector<Prefix6> blocked_ranges6();
 
-/// "vmrouter_virbr10": characters that nft refuses become '_'.
+/// "vmrouter_virbr10". nft takes every name that passes is_interface_name() as it is; no two instances share one.
 std::string table_name(const std::string& instance);
 /// The nflog group of an instance, 1024 to 65535, by a hash of its name.
 std::uint16_t log_group(const std::string& instance);

@@ -102,3 +102,12 @@ stop_vmrouter KILL
 start_vmrouter --bridge virbr10
 stop_vmrouter
 as_found "the second start restores what was there before the first"
+
+step "names that differ in a sign only"
+start_vmrouter --bridge br-a
+start_other --bridge br_a
+expect_equal "each has its table" "vmrouter_br-a vmrouter_br_a" "$(nft list tables inet | awk '{ print $3 }' | sort | xargs)"
+stop_this "$SECOND"
+expect_equal "and leaves the other's alone" vmrouter_br-a "$(nft list tables inet | awk '{ print $3 }')"
+stop_this "$FIRST"
+if log_has 'our rules were changed'; then fail "nobody touched another one's rules"; else ok "nobody touched another one's rules"; fi

@@ -98,7 +98,7 @@ TEST_CASE("Changed sets reach the kernel without a reload") {
         auto policy = full_policy();
         Live live(nft);
         found.succeeded(live.apply(policy, start), "apply");
-        shell("nft add rule inet vmrouter_br_lab_1 vm_forward counter comment '\"witness\"'");
+        shell("nft add rule inet vmrouter_br-lab.1 vm_forward counter comment '\"witness\"'");
         policy.lan = {cidr("10.0.0.0/16"), cidr("198.51.100.128/25")};
         policy.uplinks = {{"wlan0", ip("192.168.1.1"), {}}};
         policy.ports.push_back("vnet2");
@@ -107,12 +107,12 @@ TEST_CASE("Changed sets reach the kernel without a reload") {
         found.succeeded(live.update(policy, start), "update");
         found.expect(live.policy() == policy, "remembers something else");
         found.expect(finds("nft list ruleset", "witness"), "the table was reloaded");
-        found.expect(finds("nft list set inet vmrouter_br_lab_1 vm_lan", "10.0.0.0/16, 198.51.100.128/25"), "lan");
-        found.expect(finds("nft list set inet vmrouter_br_lab_1 vm_gateways", "\"wlan0\" . 192.168.1.1"), "gateways");
-        found.expect(finds("nft list set bridge vmrouter_br_lab_1 vm_ports", "vnet2"), "ports");
-        found.expect(finds("nft list map inet vmrouter_br_lab_1 vm_forward_any", "tcp . 2223 : 192.168.100.11 . 22"),
+        found.expect(finds("nft list set inet vmrouter_br-lab.1 vm_lan", "10.0.0.0/16, 198.51.100.128/25"), "lan");
+        found.expect(finds("nft list set inet vmrouter_br-lab.1 vm_gateways", "\"wlan0\" . 192.168.1.1"), "gateways");
+        found.expect(finds("nft list set bridge vmrouter_br-lab.1 vm_ports", "vnet2"), "ports");
+        found.expect(finds("nft list map inet vmrouter_br-lab.1 vm_forward_any", "tcp . 2223 : 192.168.100.11 . 22"),
                      "forward");
-        found.expect(!finds("nft list map inet vmrouter_br_lab_1 vm_forward_at", "5000"), "old forward");
+        found.expect(!finds("nft list map inet vmrouter_br-lab.1 vm_forward_at", "5000"), "old forward");
         policy.segment->internet = false;
         found.succeeded(live.update(policy, start), "another shape");
         found.expect(!finds("nft list ruleset", "witness"), "the table was not reloaded");
@@ -161,7 +161,7 @@ TEST_CASE("An allowed name is reachable for its time and over a repair") {
         found.succeeded(live.admit(addresses, Seconds(60), start), "admit");
         found.succeeded(live.admit(std::vector{addresses[0]}, Seconds(600), start), "longer");
         found.succeeded(live.admit(std::vector{addresses[0]}, Seconds(1), start), "shorter");
-        const std::string list = "nft list set inet vmrouter_br_lab_1 vm_names";
+        const std::string list = "nft list set inet vmrouter_br-lab.1 vm_names";
         found.expect(finds(list, "203.0.113.5 timeout 10m"), "the longer time holds");
         found.expect(finds(list, "203.0.113.6 timeout 1m"), "the other one");
         found.succeeded(live.repair(start + std::chrono::seconds(100)), "repair");
@@ -176,9 +176,9 @@ TEST_CASE("Names that the kernel forgot early are admitted again") {
         found.succeeded(live.apply(full_policy(), start), "apply");
         const std::vector<Ipv4> address{ip("203.0.113.5")};
         found.succeeded(live.admit(address, Seconds(60), start), "admit");
-        shell("nft flush set inet vmrouter_br_lab_1 vm_names");
+        shell("nft flush set inet vmrouter_br-lab.1 vm_names");
         found.succeeded(live.admit(address, Seconds(120), start), "admit again");
-        found.expect(finds("nft list set inet vmrouter_br_lab_1 vm_names", "203.0.113.5 timeout 2m"), "there");
+        found.expect(finds("nft list set inet vmrouter_br-lab.1 vm_names", "203.0.113.5 timeout 2m"), "there");
     });
 }
 
