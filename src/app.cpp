@@ -217,27 +217,37 @@ int serve_until_stopped(asio::io_context& io, asio::signal_set& signals, Privile
     return 0;
 }
 
-/// From the plan to the end of service. The exit status.
-int run_instance(asio::io_context& io, asio::signal_set& signals, Privileged& privileged, conf::Loaded loaded,
-                 const LoadConfig& load, const Folders& folders) {
+/// The plan that the machine is up by, and what it was made of.
+struct Applied {
+    Plan plan;
+    PlanContext context;
+};
+
+/// From the configuration to the plan, and to the machine. A failure leaves nothing behind.
+Result<Applied> bring_up(Privileged& privileged, const conf::Loaded& loaded, const Folders& folders) {
     auto context = make_context(loaded.config, folders);
-    if (!context) return fail(context.error());
+    if (!context) return Failure{std::move(context).error()};
     auto facts = privileged.facts(conf::segment_name(loaded.config), loaded.config.firewall.mark);
-    if (!facts) return fail(facts.error());
+    if (!facts) return Failure{std::move(facts).error()};
     std::vector<std::string> warnings;
     auto uids = usermode_uids(loaded.config, loaded.places, warnings);
-    if (!uids) return fail(uids.error());
+    if (!uids) return Failure{std::move(uids).error()};
     context->usermode_uids = std::move(*uids);
     auto plan = make_plan(loaded.config, loaded.places, *facts, *context);
-    if (!plan) return fail(plan.error());
+    if (!plan) return Failure{std::move(plan).error()};
     plan->warnings.insert(plan->warnings.end(), warnings.begin(), warnings.end());
+    if (auto up = privileged.bring_up(*plan); !up) return Failure{std::move(up).error()};
+    return Applied{std::move(*plan), std::move(*context)};
+}
 
-    if (auto up = privileged.bring_up(*plan); !up) return fail(up.error());
-    if (auto remembered = remember_address(loaded.config, *plan); !remembered)
+/// From what is up to the end of service, and down again. The exit status.
+int serve_instance(asio::io_context& io, asio::signal_set& signals, Privileged& privileged, conf::Loaded loaded,
+                   Applied applied, const LoadConfig& load) {
+    if (auto remembered = remember_address(loaded.config, applied.plan); !remembered)
         logger.warn("STATE {}", to_string(remembered.error()));
     auto on_exit = loaded.config.network.on_exit;
-    int status = serve_until_stopped(io, signals, privileged, std::move(loaded), std::move(*plan), std::move(*context),
-                                     load, on_exit);
+    int status = serve_until_stopped(io, signals, privileged, std::move(loaded), std::move(applied.plan),
+                                     std::move(applied.context), load, on_exit);
     const bool keep = on_exit == conf::Network::OnExit::Keep && status == 0;
     for (const auto& error : privileged.tear_down(keep)) {
         logger.error("UNDO {}", to_string(error));
@@ -317,10 +327,12 @@ int run(const LoadConfig& load, const Folders& folders) {
         auto there = wait_for_segment(io, signals, **privileged, loaded, load);
         if (!there) return fail(there.error());
         if (!*there) return 0;
-        const auto config = loaded.config;
-        const int status = run_instance(io, signals, **privileged, loaded, load, folders);
-        // An interface that went away while we started is waited for, like one that was not there.
-        if (status != 1 || !is_missing(**privileged, config)) return status;
+        auto applied = bring_up(**privileged, loaded, folders);
+        if (applied) return serve_instance(io, signals, **privileged, std::move(loaded), std::move(*applied), load);
+        const int status = fail(applied.error());
+        // An interface that went away meanwhile is waited for, like one that was not there; but not once there was a
+        // router, whose coroutines must not run without it.
+        if (!is_missing(**privileged, loaded.config)) return status;
     }
 }
 

@@ -124,3 +124,19 @@ wait_until 5 since 'SEGMENT enp6s0 is gone'
 stop_vmrouter
 snapshot_machine "$LAB/after"
 expect_same_machine "$LAB/absent" "$LAB/after"
+
+step "pulled out while the modules start: what is left of them is not run without their router"
+plug
+# The first listen() is of DNS, when DHCP is there already; it takes its time, and fails.
+strace -f -qq -o /dev/null -e trace=listen -e inject=listen:error=EADDRINUSE:delay_enter=2000000:when=1 \
+    env ASAN_OPTIONS=detect_leaks=0 "$VMROUTER" --iface enp6s0 >"$LAB/pulled.log" 2>&1 &
+PULLED=$!
+check "DHCP is there" wait_until 20 sh -c "ss -0 -n | grep -q enp6s0"
+unplug
+check "it ends by itself" wait_until 20 lab_dead "$PULLED"
+status=0
+wait "$PULLED" || status=$?
+expect_equal "its status" 1 "$status"
+lab_sanitizers "$LAB/pulled.log"
+snapshot_machine "$LAB/after"
+expect_same_machine "$LAB/absent" "$LAB/after"
