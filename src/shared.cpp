@@ -85,12 +85,15 @@ struct Shared::Content {
         std::string ours;
         std::vector<std::string> users;
     };
-    /// Something made together: a folder, a table.
+    /// Something made together: a folder, a table, rules.
     struct Thing {
         std::uint64_t space = 0;
         std::string name;
         bool was_there = false;
         std::vector<std::string> users;
+        [[nodiscard]] bool has_user(const std::string& instance) const {
+            return std::find(users.begin(), users.end(), instance) != users.end();
+        }
     };
     std::vector<Instance> instances;
     std::vector<Needed> sysctls;
@@ -112,8 +115,7 @@ struct Shared::Content {
         auto entry = find_thing(name);
         if (entry == things.end())
             entry = things.insert(entry, {network_namespace(), std::string(name), there_now, {}});
-        if (std::find(entry->users.begin(), entry->users.end(), user) == entry->users.end())
-            entry->users.push_back(user);
+        if (!entry->has_user(user)) entry->users.push_back(user);
         return *entry;
     }
 };
@@ -185,6 +187,10 @@ Result<void> Shared::save(const Content& content) const {
 
 bool Shared::is_alive(const std::string& instance) const {
     return instance == instance_ || running_instance(folder_, instance).has_value();
+}
+
+bool Shared::is_one_alive(const std::vector<std::string>& instances) const {
+    return std::any_of(instances.begin(), instances.end(), [&](const std::string& one) { return is_alive(one); });
 }
 
 Result<void> Shared::join(std::string_view segment, std::optional<Cidr> network) {
@@ -271,9 +277,7 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     if (entry == content->sysctls.end()) return restore(change.before, change.ours);
 
     std::erase(entry->users, instance_);
-    const bool needed =
-        std::any_of(entry->users.begin(), entry->users.end(), [&](const std::string& user) { return is_alive(user); });
-    if (needed) return save(*content);
+    if (is_one_alive(entry->users)) return save(*content);
     if (auto restored = restore(entry->before, entry->ours); !restored) return restored;
     content->sysctls.erase(entry);
     return save(*content);
@@ -311,6 +315,32 @@ Result<bool> Shared::found_before(std::string_view thing, bool there_now) {
     const bool was_there = content->use_thing(thing, there_now, instance_).was_there;
     if (auto saved = save(*content); !saved) return Failure{std::move(saved).error()};
     return was_there;
+}
+
+Result<bool> Shared::count_on(std::string_view thing) {
+    const auto lock = lock_shared(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    if (const auto entry = content->find_thing(thing); entry != content->things.end() && entry->has_user(instance_))
+        return false;  // not written again: every other instance is told of a write
+    content->use_thing(thing, false, instance_);
+    if (auto saved = save(*content); !saved) return Failure{std::move(saved).error()};
+    return true;
+}
+
+Result<void> Shared::release(std::string_view thing, const std::function<Result<void>()>& remove) {
+    const auto lock = lock_shared(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    const auto entry = content->find_thing(thing);
+    if (entry == content->things.end()) return remove();
+    std::erase(entry->users, instance_);
+    if (is_one_alive(entry->users)) return save(*content);
+    if (auto removed = remove(); !removed) return removed;
+    content->things.erase(entry);
+    return save(*content);
 }
 
 Result<void> Shared::leave() {

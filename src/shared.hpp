@@ -78,6 +78,12 @@ public:
     /// `there_now`. Held until leave().
     Result<bool> found_before(std::string_view thing, bool there_now);
 
+    /// For what serves every instance that counts on it (a rule in somebody else's chain): this one does until
+    /// release() or leave(). Whether it did not before: then what it saw earlier may be gone, and it must look again.
+    Result<bool> count_on(std::string_view thing);
+    /// It counts on it no longer. When no living instance does, `remove` is run, and none can begin to meanwhile.
+    Result<void> release(std::string_view thing, const std::function<Result<void>()>& remove);
+
     /// Takes this instance off the list; the last one that leaves removes the files.
     Result<void> leave();
 
@@ -86,6 +92,7 @@ private:
     [[nodiscard]] Result<Content> load() const;
     [[nodiscard]] Result<void> save(const Content& content) const;
     [[nodiscard]] bool is_alive(const std::string& instance) const;
+    [[nodiscard]] bool is_one_alive(const std::vector<std::string>& instances) const;
 
     std::string folder_;
     std::string instance_;

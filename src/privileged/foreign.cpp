@@ -6,6 +6,7 @@
 #include "src/managers/firewalld.hpp"
 #include "src/managers/iptables_legacy.hpp"
 #include "src/privileged/local.hpp"
+#include "src/privileged/undo.hpp"
 
 namespace vmrouter {
 namespace {
@@ -20,10 +21,16 @@ std::string pass_comment(const std::string& instance) {
 /// What others would drop gets through. Idempotent; called at start and after every change of others' rules.
 Result<void> LocalPrivileged::make_passes() {
     if (!plan_.segment) return {};
-    const auto rules = firewall::scan_foreign(nft_, plan_.policy.mark);
+    auto rules = firewall::scan_foreign(nft_, plan_.policy.mark);
     if (!rules) return Failure{rules.error()};
+    // A rule that is there already may be another instance's, which may end before us.
+    if (std::any_of(rules->chains.begin(), rules->chains.end(), [](const auto& one) { return !one.before_ours; })) {
+        const auto is_new = shared_->count_on(pass_rules("nftables", plan_.policy.mark));
+        if (!is_new) return Failure{is_new.error()};
+        if (*is_new) rules = firewall::scan_foreign(nft_, plan_.policy.mark);
+        if (!rules) return Failure{rules.error()};
+    }
     for (const auto& chain : rules->chains) {
-        // A rule that is there already may be another instance's, which may end before us.
         if (chain.before_ours) continue;
         const InsertedRule change{chain.family, chain.table, chain.insert_into, pass_comment(plan_.instance),
                                   plan_.policy.mark};
@@ -74,15 +81,20 @@ Result<void> LocalPrivileged::make_zone(const firewall::Firewalld& firewalld) {
 Result<void> LocalPrivileged::make_legacy_passes() {
     const LegacyPause pause(settings_);  // over both, so that nothing is missed between them
     managers::IptablesLegacy legacy(runner_);
-    const auto rules = legacy.scan(plan_.policy.mark);
+    const std::string family(managers::kIptablesLegacy);
+    auto rules = legacy.scan(plan_.policy.mark);
+    if (rules && !rules->chains.empty()) {
+        const auto is_new = shared_->count_on(pass_rules(family, plan_.policy.mark));
+        if (!is_new) return Failure{is_new.error()};
+        if (*is_new) rules = legacy.scan(plan_.policy.mark);
+    }
     if (!rules) {
         warn_once("PASS " + to_string(rules.error()));
         return {};
     }
     const auto comment = pass_comment(plan_.instance);
     for (const auto& chain : rules->chains) {
-        const InsertedRule change{std::string(managers::kIptablesLegacy), "filter", chain.insert_into, comment,
-                                  plan_.policy.mark};
+        const InsertedRule change{family, "filter", chain.insert_into, comment, plan_.policy.mark};
         if (auto recorded = changes_->record(change); !recorded) return recorded;
         if (chain.has_our_rule) continue;
         if (auto opened = legacy.open(chain, plan_.policy.mark, comment); !opened)

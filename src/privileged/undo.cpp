@@ -1,7 +1,5 @@
 #include "src/privileged/undo.hpp"
 
-#include <algorithm>
-
 #include "firewall/checksum_fill.hpp"
 #include "firewall/foreign.hpp"
 #include "firewall/ruleset.hpp"
@@ -16,14 +14,18 @@ Result<void> MachineUndoer::undo_table(const CreatedTable&) {
     return nft_.run(firewall::removal(instance_));
 }
 
+std::string pass_rules(const std::string& family, std::uint32_t mark) {
+    const bool legacy = family == managers::kIptablesLegacy;
+    return "pass rules of " + (legacy ? family : "nftables") + " for the mark " + std::to_string(mark);
+}
+
 Result<void> MachineUndoer::undo_rule(const InsertedRule& change) {
-    const auto others = shared_.instances();
-    if (others && std::count_if(others->begin(), others->end(), [](const auto& one) { return one.alive; }) > 1)
-        return {};  // the pass rules serve every instance; the last one takes them out
-    if (change.family == managers::kIptablesLegacy) return managers::IptablesLegacy(runner_).close(change.mark);
-    auto closed = firewall::close_foreign(nft_, change.mark);
-    if (!closed) return Failure{std::move(closed).error()};
-    return {};
+    return shared_.release(pass_rules(change.family, change.mark), [&]() -> Result<void> {
+        if (change.family == managers::kIptablesLegacy) return managers::IptablesLegacy(runner_).close(change.mark);
+        auto closed = firewall::close_foreign(nft_, change.mark);
+        if (!closed) return Failure{std::move(closed).error()};
+        return {};
+    });
 }
 
 Result<void> MachineUndoer::undo_checksums(const FilledChecksums& change) {

@@ -12,6 +12,9 @@ namespace vmrouter {
 /// The name of systemd-resolved in the record of changes.
 inline constexpr const char* resolved_program = "systemd-resolved";
 
+/// Our rules in chains of others, as what instances with the same mark count on together; see InsertedRule.
+std::string pass_rules(const std::string& family, std::uint32_t mark);
+
 /// Undoes what the kernel's links, our tables and other programs were given.
 class MachineUndoer final : public KernelUndoer {
 public:

@@ -103,6 +103,52 @@ start_vmrouter --bridge virbr10
 stop_vmrouter
 as_found "the second start restores what was there before the first"
 
+step "our rules in chains of others go with the last instance that has their mark"
+iptables -P FORWARD DROP
+write_config() { printf '[network]\nbridge = "%s"\n[firewall]\nmark = %s\n' "$2" "$3" >"/etc/$1.toml"; }
+write_config one virbr10 0x100000
+write_config two virbr11 0x200000
+passed() { nft list chain ip filter FORWARD | sed -n 's/.*meta mark & \(0x[0-9a-f]*\) .*/\1/p' | sort | xargs; }
+has_passed() { [ "$(passed)" = "$1" ]; }
+start_both() {
+    start_vmrouter --config /etc/one.toml
+    start_other --config /etc/two.toml
+}
+start_both
+expect_equal "both marks pass" "0x00100000 0x00200000" "$(passed)"
+stop_this "$FIRST"
+expect_equal "of two marks, the first stops" 0x00200000 "$(passed)"
+stop_this "$SECOND"
+expect_equal "and the other" "" "$(passed)"
+start_both
+stop_this "$SECOND"
+expect_equal "of two marks, the second stops" 0x00100000 "$(passed)"
+stop_this "$FIRST"
+expect_equal "and the other" "" "$(passed)"
+write_config two virbr11 0x100000
+start_both
+expect_equal "they share a mark" 0x00100000 "$(passed)"
+write_config one virbr10 0x200000
+kill -HUP "$FIRST"
+check "a reload changes the mark of one" wait_until 5 has_passed "0x00100000 0x00200000"
+stop_this "$SECOND"
+expect_equal "the other one was the last with its mark" 0x00200000 "$(passed)"
+stop_this "$FIRST"
+write_config one virbr10 0x100000
+start_both
+kill "$FIRST"
+stop_this "$SECOND"
+wait_until 15 lab_dead "$FIRST"
+expect_equal "they stop together" "" "$(passed)"
+printf '[[usermode]]\nuser = "4242"\n' >/etc/user.toml
+start_vmrouter --config /etc/user.toml
+start_other --config /etc/one.toml
+stop_this "$SECOND"
+expect_equal "one that has no segment keeps nothing" "" "$(passed)"
+stop_this "$FIRST"
+iptables -P FORWARD ACCEPT
+nft delete table ip filter
+
 step "names that differ in a sign only"
 start_vmrouter --bridge br-a
 start_other --bridge br_a

@@ -324,6 +324,50 @@ TEST_CASE("what one instance made is known as made to those that find it") {
     c.stop();
 }
 
+TEST_CASE("what serves all that count on it is removed by the last of these") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance beside(base.path(), "usermode", sysctls);  // lives all the time, and counts on nothing
+    REQUIRE(beside.shared.join("", std::nullopt));
+    Instance a(base.path(), "virbr10", sysctls);
+    Instance b(base.path(), "virbr11", sysctls);
+    std::vector<std::string> removed;
+    const auto release = [&](Instance& instance, const std::string& thing) {
+        return instance.shared.release(thing, [&]() -> Result<void> {
+            removed.push_back(thing);
+            return {};
+        });
+    };
+    for (auto* instance : {&a, &b}) CHECK(*instance->shared.count_on("rule 1"));
+    CHECK_FALSE(*a.shared.count_on("rule 1"));
+    CHECK(*a.shared.count_on("rule 2"));  // of another mark
+    SECTION("in the order they came") {
+        REQUIRE(release(a, "rule 1"));
+        CHECK(removed.empty());
+        REQUIRE(release(b, "rule 1"));
+    }
+    SECTION("in the other order, and both before one has ended") {
+        REQUIRE(release(b, "rule 1"));
+        CHECK(removed.empty());
+        REQUIRE(release(a, "rule 1"));
+    }
+    SECTION("one was killed") {
+        b.kill();
+        REQUIRE(release(a, "rule 1"));
+    }
+    SECTION("a failure is tried again") {
+        REQUIRE(release(b, "rule 1"));
+        CHECK_FALSE(a.shared.release("rule 1", [] { return Result<void>(Failure{Error{"busy", {}, {}}}); }));
+        REQUIRE(release(a, "rule 1"));
+    }
+    CHECK(removed == std::vector<std::string>{"rule 1"});
+    REQUIRE(release(a, "rule 2"));
+    REQUIRE(release(a, "rule 2"));  // what nobody knows of (any more) is removed: there is no harm in that
+    CHECK(removed == std::vector<std::string>{"rule 1", "rule 2", "rule 2"});
+    for (auto* instance : {&a, &b, &beside}) REQUIRE(instance->shared.leave());
+    CHECK_FALSE(std::filesystem::exists(base.path() + "/shared"));
+}
+
 TEST_CASE("the sysctls of a link that we made go with it and are not recorded") {
     const TemporaryFolder base;
     FakeSysctls sysctls;
