@@ -271,7 +271,10 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     const auto restore = [&](const std::string& before, const std::string& ours) {
         if (wanted_by_others) return Result<void>{};
         const auto current = access_.read(change.path);
-        return current == ours ? access_.write(change.path, before, {}) : Result<void>{};
+        if (current != ours) return Result<void>{};
+        auto written = access_.write(change.path, before, {});
+        if (!written && !access_.read(change.path)) return Result<void>{};  // its interface went away just now
+        return written;
     };
     const auto entry = content->find_sysctl(change.path);
     if (entry == content->sysctls.end()) return restore(change.before, change.ours);

@@ -23,7 +23,7 @@ using test::TemporaryFolder;
 
 const std::string kForwarding = "net/ipv4/conf/eth0/forwarding";
 
-class FakeSysctls final : public SysctlAccess {
+class FakeSysctls : public SysctlAccess {
 public:
     std::optional<std::string> read(const std::string& path) override {
         const auto found = values.find(path);
@@ -366,6 +366,24 @@ TEST_CASE("what serves all that count on it is removed by the last of these") {
     CHECK(removed == std::vector<std::string>{"rule 1", "rule 2", "rule 2"});
     for (auto* instance : {&a, &b, &beside}) REQUIRE(instance->shared.leave());
     CHECK_FALSE(std::filesystem::exists(base.path() + "/shared"));
+}
+
+TEST_CASE("an interface that goes away while its setting is put back is no error") {
+    class Vanishing final : public FakeSysctls {
+    public:
+        Result<void> write(const std::string& path, std::string_view value,
+                           const std::function<bool()>& still_holds) override {
+            if (value == "1") return FakeSysctls::write(path, value, still_holds);
+            values.erase(path);
+            return Failure{Error{"cannot set the kernel setting", path, {}}};
+        }
+    };
+    const TemporaryFolder base;
+    Vanishing sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    REQUIRE(a.need(kForwarding, "1"));
+    a.stop();
+    CHECK(files_in(base.path()).empty());
 }
 
 TEST_CASE("the sysctls of a link that we made go with it and are not recorded") {
