@@ -151,6 +151,7 @@ Result<void> Live::remove(const std::string& instance) {
 
 Result<void> Live::bind(const Binding& binding) {
     if (!policy_ || !policy_->segment) return {};
+    const std::string port = pinned_to(binding);
     const auto known = bindings_.find({binding.address, binding.mac});
     const std::string old_port = known == bindings_.end() ? std::string{} : known->second;
     std::vector<ElementChange> changes;
@@ -159,10 +160,10 @@ Result<void> Live::bind(const Binding& binding) {
             change(changes, Action::Add, "vm_owned", element_key(binding.address));
         change(changes, Action::Add, "vm_bound", element_key(binding.mac, binding.address));
     }
-    move_pin(changes, binding.mac, old_port, binding.port);
+    move_pin(changes, binding.mac, old_port, port);
     if (auto done = write(changes); !done) return done;
-    count_pin(binding.mac, old_port, binding.port);
-    bindings_[{binding.address, binding.mac}] = binding.port;
+    count_pin(binding.mac, old_port, port);
+    bindings_[{binding.address, binding.mac}] = port;
     return {};
 }
 
@@ -299,8 +300,8 @@ void Live::remember(const Policy& policy) {
     bindings_.clear();
     pins_.clear();
     for (const auto& binding : copy.bindings) {
-        auto [entry, fresh] = bindings_.try_emplace({binding.address, binding.mac}, binding.port);
-        if (fresh) count_pin(binding.mac, {}, binding.port);
+        const auto [entry, fresh] = bindings_.try_emplace({binding.address, binding.mac}, pinned_to(binding));
+        if (fresh) count_pin(binding.mac, {}, entry->second);
     }
     copy.bindings.clear();
     policy_ = std::move(copy);

@@ -1,6 +1,10 @@
 #include "firewall/policy.hpp"
 
+#include <algorithm>
 #include <cassert>
+#include <set>
+
+#include "src/base/text.hpp"
 
 namespace vmrouter::firewall {
 
@@ -39,6 +43,21 @@ std::vector<Prefix6> blocked_ranges6() {
         prefix("fec0::", 10),  // site-local (RFC 3879)
         prefix("ff00::", 8),   // multicast
     };
+}
+
+bool can_name(std::string_view interface) {
+    const auto is_plain = [](char c) {
+        return static_cast<unsigned char>(c) >= 0x20 && c != 0x7f && c != '"' && c != '*' && c != '\\';
+    };
+    return !interface.empty() && std::all_of(interface.begin(), interface.end(), is_plain) && is_utf8(interface);
+}
+
+std::vector<std::string> unnamed(const Policy& policy) {
+    std::set<std::string> names(policy.side_links.begin(), policy.side_links.end());
+    names.insert(policy.ports.begin(), policy.ports.end());
+    for (const auto& uplink : policy.uplinks) names.insert(uplink.name);
+    std::erase_if(names, [](const std::string& name) { return can_name(name); });
+    return {names.begin(), names.end()};
 }
 
 std::string table_name(const std::string& instance) {

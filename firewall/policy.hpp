@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "src/base/ip4.hpp"
@@ -164,6 +165,12 @@ std::vector<Cidr> private_ranges();
 /// The same for IPv6, in one list: loopback, unique local, link-local, site-local, multicast, and the prefixes that
 /// carry IPv4 addresses (mapped, NAT64, 6to4, Teredo), through which a blocked IPv4 host could be named.
 std::vector<Prefix6> blocked_ranges6();
+
+/// Whether nft's words can name an interface: not the quotation mark, wildcards, control characters and what is not
+/// UTF-8, all of which the kernel allows. Rules leave such an interface out; as an uplink it then leads nowhere.
+bool can_name(std::string_view interface);
+/// Those of the policy that they leave out.
+std::vector<std::string> unnamed(const Policy& policy);
 
 /// "vmrouter_virbr10". nft takes every name that passes is_interface_name() as it is; no two instances share one.
 std::string table_name(const std::string& instance);

@@ -9,7 +9,7 @@
 namespace vmrouter::firewall {
 
 /// The complete nft text for `policy`: declares, deletes and defines our tables, so that one run is one transaction
-/// that works whether they existed or not. Interface names must have passed is_interface_name(); every address is
+/// that works whether they existed or not. The segment's name must have passed is_interface_name(); every address is
 /// printed from its value. Pure.
 std::string ruleset(const Policy& policy);
 

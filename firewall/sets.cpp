@@ -1,17 +1,20 @@
 #include "firewall/sets.hpp"
 
 #include <algorithm>
-#include <cassert>
-
-#include "src/base/text.hpp"
 
 namespace vmrouter::firewall {
 
 namespace {
 
+/// Empty when nft cannot name it: it is left out, see each().
 std::string quoted(const std::string& interface) {
-    assert(is_interface_name(interface));
-    return '"' + interface + '"';
+    return can_name(interface) ? '"' + interface + '"' : std::string{};
+}
+
+/// `"eth0" . 192.168.1.1`, or empty.
+std::string with_gateway(const std::string& interface, const std::string& gateway) {
+    const auto name = quoted(interface);
+    return name.empty() ? name : name + " . " + gateway;
 }
 
 std::vector<std::string> sorted(std::vector<std::string> elements) {
@@ -91,7 +94,7 @@ void add_uplinks(std::vector<Set>& sets, const Policy& policy) {
                     each(policy.uplinks, [](const Uplink& u) { return u.gateway ? quoted(u.name) : std::string{}; })});
     sets.push_back(
         {"vm_gateways", "ifname . ipv4_addr", {}, "their gateways", each(policy.uplinks, [](const Uplink& u) {
-             return u.gateway ? quoted(u.name) + " . " + to_string(*u.gateway) : std::string{};
+             return u.gateway ? with_gateway(u.name, to_string(*u.gateway)) : std::string{};
          })});
 }
 
@@ -103,7 +106,7 @@ void add_uplinks6(std::vector<Set>& sets, const Policy& policy) {
                         return u.gateway6 ? quoted(u.name) : std::string{};
                     })});
     sets.push_back({"vm_gateways6", "ifname . ipv6_addr", {}, {}, each(policy.uplinks, [](const Uplink& u) {
-                        return u.gateway6 ? quoted(u.name) + " . " + to_string(*u.gateway6) : std::string{};
+                        return u.gateway6 ? with_gateway(u.name, to_string(*u.gateway6)) : std::string{};
                     })});
 }
 
@@ -193,17 +196,21 @@ std::vector<Set> bridge_sets(const Policy& policy) {
     sets.push_back(bound_set(policy));
     sets.push_back(
         {"vm_pinned", "ether_addr", {}, "guests that are held to a port", each(policy.bindings, [](const Binding& b) {
-             return b.port.empty() ? std::string{} : to_string(b.mac);
+             return pinned_to(b).empty() ? std::string{} : to_string(b.mac);
          })});
     sets.push_back(
         {"vm_pins", "ether_addr . ifname", {}, "and to which one", each(policy.bindings, [](const Binding& b) {
-             return b.port.empty() ? std::string{} : to_string(b.mac) + " . " + quoted(b.port);
+             return pinned_to(b).empty() ? std::string{} : to_string(b.mac) + " . " + quoted(b.port);
          })});
     return sets;
 }
 
 std::vector<Set> arp_sets(const Policy& policy) {
     return {owned_set(policy), bound_set(policy)};
+}
+
+std::string pinned_to(const Binding& binding) {
+    return can_name(binding.port) ? binding.port : std::string{};
 }
 
 std::string join(const std::vector<std::string>& elements) {

@@ -28,6 +28,9 @@ std::vector<Set> inet_sets(const Policy& policy);
 std::vector<Set> bridge_sets(const Policy& policy);
 std::vector<Set> arp_sets(const Policy& policy);
 
+/// The port that its MAC is held to; empty: any, also when nft cannot name it.
+std::string pinned_to(const Binding& binding);
+
 /// "a, b, c".
 std::string join(const std::vector<std::string>& elements);
 

@@ -262,6 +262,7 @@ std::vector<std::string> forwarding_links(const firewall::Policy& policy) {
     std::vector<std::string> names = policy.side_links;
     for (const auto& uplink : policy.uplinks)
         if (uplink.leads_to_ipv4()) names.push_back(uplink.name);
+    std::erase_if(names, [](const std::string& name) { return !firewall::can_name(name); });
     std::sort(names.begin(), names.end());
     names.erase(std::unique(names.begin(), names.end()), names.end());
     return names;

@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "src/base/file.hpp"
+#include "src/base/text.hpp"
 #include "src/instance_lock.hpp"
 
 namespace vmrouter {
@@ -227,6 +228,8 @@ Result<std::vector<SharedInstance>> Shared::instances() const {
 
 Result<void> Shared::need_sysctl(Changes& changes, const link::Sysctl& wanted,
                                  const std::function<bool()>& still_holds) {
+    if (!is_utf8(wanted.path))
+        return Failure{Error{"an interface whose name is not UTF-8 is left as it is", escape(wanted.path), {}}};
     const auto lock = lock_shared(folder_);
     if (!lock) return Failure{lock.error()};
     const auto current = access_.read(wanted.path);

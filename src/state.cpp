@@ -82,7 +82,7 @@ Result<void> save_state(const std::string& folder, const State& state) {
     for (const auto& [key, list] : {std::pair{"ports", &state.ports}, {"taps", &state.taps}})
         for (const RememberedPort& port : *list) json[key].push_back({{"name", port.name}, {"index", port.index}});
     if (auto made = make_directories(folder); !made) return made;
-    return replace_file(path_in(folder), json.dump(2) + "\n");
+    return replace_file(path_in(folder), json.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n");
 }
 
 std::string boot_id() {

@@ -169,6 +169,28 @@ std::optional<std::string_view> nearest(std::string_view text, std::span<const s
     return best;
 }
 
+bool is_utf8(std::string_view text) {
+    constexpr std::uint32_t least[] = {0, 0x80, 0x800,
+                                       0x10000};  // of 0, 1, 2, 3 further bytes: shorter forms are wrong
+    for (std::size_t at = 0; at < text.size();) {
+        const auto lead = static_cast<std::uint8_t>(text[at++]);
+        const std::size_t further = lead < 0x80       ? 0
+                                    : lead >> 5 == 6  ? 1
+                                    : lead >> 4 == 14 ? 2
+                                    : lead >> 3 == 30 ? 3
+                                                      : 4;
+        if (further == 4 || text.size() - at < further) return false;
+        std::uint32_t code = further == 0 ? lead : lead & (0x3fU >> further);
+        for (std::size_t i = 0; i < further; ++i) {
+            const auto byte = static_cast<std::uint8_t>(text[at++]);
+            if (byte >> 6 != 2) return false;
+            code = code << 6 | (byte & 0x3fU);
+        }
+        if (code < least[further] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
+    }
+    return true;
+}
+
 bool is_interface_name(std::string_view name) {
     const auto is_safe = [](char c) {
         return is_digit(c) || (lower(c) >= 'a' && lower(c) <= 'z') || c == '.' || c == '_' || c == '-';

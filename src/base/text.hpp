@@ -22,6 +22,9 @@ std::vector<std::string_view> split(std::string_view text, char separator);
 std::string to_lower(std::string_view text);  ///< ASCII only, as DNS (RFC 4343) and host names want it
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 
+/// Well-formed UTF-8, as JSON and nft's listings need it.
+bool is_utf8(std::string_view text);
+
 /// "01:52:54:00", lower case; the bytes of client-ids, odd hardware addresses and options.
 std::string to_hex(Bytes bytes, std::string_view separator = ":");
 /// "01:ff:0", "01ff0a" or a mix with ':', '-' or spaces between bytes; nullopt for anything else.

@@ -125,7 +125,7 @@ void add_forward(Steps& steps, const Plan& plan, const conf::Config& config) {
         for (const auto& network : blocked)
             append("-d " + to_string(network) + " -j REJECT --reject-with icmp-admin-prohibited");
         if (plan.uplinks.empty()) append("-j ACCEPT");
-        for (const auto& uplink : plan.uplinks) append("-o " + uplink.name + " -j ACCEPT");
+        for (const auto& uplink : plan.uplinks) append("-o " + shell_word(uplink.name) + " -j ACCEPT");
     }
     append("-j REJECT --reject-with icmp-admin-prohibited");
     // Inserted, so that they come before what a firewall of the host says; the last one inserted is the first asked.
@@ -169,7 +169,7 @@ void add_translation(Steps& steps, const Plan& plan, const conf::Config& config)
             steps.rule("nat", "-A", "POSTROUTING", "-s " + net + " ! -d " + net + " -j MASQUERADE");
         for (const auto& uplink : plan.uplinks)
             steps.rule("nat", "-A", "POSTROUTING",
-                       "-s " + net + " ! -d " + net + " -o " + uplink.name + " -j MASQUERADE");
+                       "-s " + net + " ! -d " + net + " -o " + shell_word(uplink.name) + " -j MASQUERADE");
     }
     if (config.dns.enabled && config.firewall.redirect_dns)
         for (const char* one : {"udp", "tcp"})

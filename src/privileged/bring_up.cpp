@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "firewall/checksum_fill.hpp"
+#include "src/base/text.hpp"
 #include "src/link/address.hpp"
 #include "src/link/bridge.hpp"
 #include "src/link/route6.hpp"
@@ -219,7 +220,17 @@ Result<void> LocalPrivileged::make_guard(const std::vector<Cidr>& prefixes) {
     return {};
 }
 
+/// Interfaces that the rules have to leave out.
+void LocalPrivileged::tell_unnamed() {
+    for (const auto& name : firewall::unnamed(plan_.policy)) {
+        const auto line = "NAME the interface " + escape(name) +
+                          " is left out, because nft cannot express its name; rename it: ip link set ... name";
+        if (is_new(line)) host_logger.error("{}", line);
+    }
+}
+
 Result<void> LocalPrivileged::make_forwarding(const std::vector<link::Sysctl>& settings) {
+    tell_unnamed();
     for (const auto& setting : settings) {
         // An uplink that is named but not there yet has no settings; it gets them when it appears.
         if (!sysctls_.read(setting.path)) continue;

@@ -108,8 +108,12 @@ Result<void> LocalPrivileged::make_legacy_passes() {
 
 /// Others' rules change often; what cannot be helped is said when it is new.
 void LocalPrivileged::warn_once(const std::string& line) {
+    if (is_new(line)) host_logger.warn("{}", line);
+}
+
+bool LocalPrivileged::is_new(const std::string& line) {
     constexpr std::size_t most = 256;
-    if (said_.size() < most && said_.insert(line).second) host_logger.warn("{}", line);
+    return said_.size() < most && said_.insert(line).second;
 }
 
 }  // namespace vmrouter

@@ -146,6 +146,8 @@ private:
     Result<void> make_zone(const firewall::Firewalld& firewalld);
     Result<void> make_legacy_passes();
     void warn_once(const std::string& line);
+    bool is_new(const std::string& line);
+    void tell_unnamed();
     Result<void> make_checksums();
     Result<void> repair_checksums();
     Result<void> attach_ports(const std::vector<RememberedPort>& ports);

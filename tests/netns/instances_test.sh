@@ -44,7 +44,7 @@ for path in sys.argv[1:]:
             pass
 print("done", flush=True)
 time.sleep(400)' /run/vmrouter /run/vmrouter/*
-    wait_until 10 grep -q done "$LAB/host-$1.log"
+    wait_until 10 grep -q "done" "$LAB/host-$1.log"
     check "he has locked the folder" grep -qx 'locked /run/vmrouter' "$LAB/host-$1.log"
 }
 stop_this() { VMROUTER_PID=$1 && stop_vmrouter "${2:-TERM}"; }
@@ -157,3 +157,28 @@ stop_this "$SECOND"
 expect_equal "and leaves the other's alone" vmrouter_br-a "$(nft list tables inet | awk '{ print $3 }')"
 stop_this "$FIRST"
 if log_has 'our rules were changed'; then fail "nobody touched another one's rules"; else ok "nobody touched another one's rules"; fi
+
+step "the uplink may have every name that the kernel allows"
+rename_uplink() { # FROM TO
+    ip link set "$1" down
+    ip link set "$1" name "$2"
+    ip link set "$2" up
+    ip route replace default via 192.168.1.1 dev "$2"
+}
+ip -4 route >"$LAB/routes"
+rename_uplink eth0 'vpn+1'
+start_vmrouter --bridge virbr10
+guest_add g1
+guest_static g1 192.168.100.11/24 192.168.100.1
+expect_reach g1 tcp inet 198.51.100.10 80
+expect_refused g1 tcp lan 192.168.1.50 22
+rename_uplink 'vpn+1' 'vpn*"'
+check "one that nft cannot name is said" wait_until 5 log_has 'NAME the interface vpn\*" is left out'
+expect_refused g1 tcp inet 198.51.100.10 80
+rename_uplink 'vpn*"' 'vpn#2'
+check "and back" wait_until 5 log_has 'UPLINK vpn#2'
+expect_reach g1 tcp inet 198.51.100.10 80
+guest_delete g1
+stop_vmrouter
+expect_equal "nothing failed" "" "$(grep ' error: ' "$LAB/vmrouter.log" | grep -v 'NAME the interface')"
+rename_uplink 'vpn#2' eth0

@@ -48,6 +48,32 @@ TEST_CASE("The kernel takes every golden rule set and replaces it by itself") {
     }
 }
 
+TEST_CASE("Interfaces may have every name that the kernel allows") {
+    with_nft([](Findings& found, Nft& nft) {
+        auto policy = bridge_policy();
+        policy.segment->match_bridge_name = false;
+        policy.uplinks.clear();
+        for (const std::string name :
+             {"vpn+1", "wg_b\xc3\xbcro", "vpn#1", "a;b{c}$d'e", "-x", "@1", "a\"b", "tun*", "b\xfcro"})
+            policy.uplinks.push_back({name, ip("192.168.1.1"), {}});
+        policy.side_links = {"a,b", "a\\"};
+        policy.ports = {"vnet+1", "vnet\"2"};
+        Live live(nft);
+        found.succeeded(live.apply(policy, start), "apply");
+        for (const char* port : {"vnet+1", "vnet\"2", "vnet*", ""})
+            found.succeeded(live.bind({mac("52:54:00:00:00:0b"), ip("192.168.100.11"), port}),
+                            std::string("bind ") + port);
+        found.succeeded(live.bind({mac("52:54:00:00:00:0c"), ip("192.168.100.12"), "vnet+1"}), "bind another");
+        const auto stands = live.in_force();
+        found.expect(stands && *stands, "what we gave is not what is there");
+        found.expect(finds("nft list set inet vmrouter_virbr10 vm_uplinks", "\"wg_b\xc3\xbcro\""),
+                     "the umlaut is not there");
+        auto less = policy;
+        less.uplinks.erase(less.uplinks.begin(), less.uplinks.begin() + 4);
+        found.succeeded(live.update(less, start), "update");
+    });
+}
+
 TEST_CASE("Whatever somebody changes in our tables is noticed by reading back") {
     for (const auto& [name, policy] : golden_policies()) {
         with_nft([&, &name = name, &policy = policy](Findings& found, Nft& nft) {

@@ -30,6 +30,31 @@ TEST_CASE("Two instances never have one table") {
     CHECK(std::set<std::string>{table_name("br-a"), table_name("br_a"), table_name("br.a")}.size() == 3);
 }
 
+TEST_CASE("What nft cannot name is left out of every set") {
+    for (const char* name : {"eth0", "vpn+1", "wg_b\xc3\xbcro", "vpn#1", "a;b", "a{b}", "$x", "-x"})
+        CHECK(can_name(name));
+    for (const char* name : {"", "a\"b", "tun*", "a\\", "a\x01", "a\x7f", "b\xfcro", "\xc3", "\xc0\xaf"})
+        CHECK_FALSE(can_name(name));
+    auto policy = bridge_policy();
+    policy.segment->match_bridge_name = false;
+    policy.segment->forward_guard = true;
+    const auto clean = std::pair(inet_sets(policy).size(), bridge_sets(policy).size());
+    policy.uplinks = {{"tun*", {}, {}}, {"a\"b", ip("10.0.0.1"), {}}, {"vpn+1", ip("10.0.0.2"), {}}};
+    policy.side_links = {"b\xfcro", "wg_b\xc3\xbcro"};
+    policy.ports = {"vnet1", "vnet\x01"};
+    policy.bindings = {{mac("52:54:00:00:00:01"), ip("192.168.100.11"), "vnet\x01"}};
+    const auto sets = inet_sets(policy);
+    CHECK(contents(sets, "vm_uplinks") == Elements{"\"vpn+1\""});
+    CHECK(contents(sets, "vm_gatewayed") == Elements{"\"vpn+1\""});
+    CHECK(contents(sets, "vm_gateways") == Elements{"\"vpn+1\" . 10.0.0.2"});
+    CHECK(contents(sets, "vm_outside") == Elements{"\"vpn+1\"", "\"wg_b\xc3\xbcro\""});
+    CHECK(contents(bridge_sets(policy), "vm_ports") == Elements{"\"vnet1\""});
+    CHECK(contents(bridge_sets(policy), "vm_pinned").empty());
+    CHECK(contents(bridge_sets(policy), "vm_pins").empty());
+    CHECK(clean == std::pair(sets.size(), bridge_sets(policy).size()));
+    CHECK(unnamed(policy) == Elements{"a\"b", "b\xfcro", "tun*", "vnet\x01"});
+}
+
 TEST_CASE("Log groups are spread above the small numbers that others use") {
     CHECK(log_group("virbr10") != log_group("virbr11"));
     for (const auto* name : {"", "a", "virbr10", "enp6s0"}) CHECK(log_group(name) >= 1024);

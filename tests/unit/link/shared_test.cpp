@@ -386,6 +386,16 @@ TEST_CASE("an interface that goes away while its setting is put back is no error
     CHECK(files_in(base.path()).empty());
 }
 
+TEST_CASE("a setting whose interface has a name that is not UTF-8 is left alone") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    sysctls.values["net/ipv4/conf/b\xfcro/forwarding"] = "0";
+    CHECK_FALSE(a.need("net/ipv4/conf/b\xfcro/forwarding", "1"));
+    CHECK(a.changes->all().empty());
+    CHECK(sysctls.writes == 0);
+}
+
 TEST_CASE("the sysctls of a link that we made go with it and are not recorded") {
     const TemporaryFolder base;
     FakeSysctls sysctls;
