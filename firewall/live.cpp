@@ -376,4 +376,13 @@ Result<bool> in_force(Nft& nft, const Policy& policy) {
     return found == outline(policy);
 }
 
+bool knows_bridge_names(Nft& nft) {
+    return nft
+        .check(
+            "table bridge vmrouter_asks {\n"
+            "  chain ports { meta ibrname \"bridge\" meta obrname \"bridge\" accept; }\n"
+            "}\n")
+        .has_value();
+}
+
 }  // namespace vmrouter::firewall

@@ -94,4 +94,8 @@ private:
 /// that did not apply it itself (Live::in_force() knows more).
 Result<bool> in_force(Nft& nft, const Policy& policy);
 
+/// Whether the kernel can tell the bridge that a frame's port belongs to (Segment::match_bridge_name); loads the module
+/// that it needs for that.
+bool knows_bridge_names(Nft& nft);
+
 }  // namespace vmrouter::firewall

@@ -92,6 +92,13 @@ Result<void> Nft::run(const std::string& text) {
     return {};
 }
 
+Result<void> Nft::check(const std::string& text) {
+    nft_ctx_set_dry_run(context_.get(), true);
+    auto taken = run(text);
+    nft_ctx_set_dry_run(context_.get(), false);
+    return taken;
+}
+
 Result<std::string> Nft::list(const std::string& command) {
     return output(command, NFT_CTX_OUTPUT_JSON);
 }

@@ -18,6 +18,8 @@ public:
 
     /// Runs `text` as one transaction: all of it or nothing. The error names line and column of the generated text.
     Result<void> run(const std::string& text);
+    /// Whether the kernel would take `text`: it looks at all of it and forgets it again, unseen by anybody.
+    Result<void> check(const std::string& text);
     /// The output of a listing command as JSON text ("list counters table inet x").
     Result<std::string> list(const std::string& command);
     /// The output of a listing command as nft's text, without counters and the elements of sets: equal texts are equal

@@ -227,6 +227,7 @@ struct Applied {
 Result<Applied> bring_up(Privileged& privileged, const conf::Loaded& loaded, const Folders& folders) {
     auto context = make_context(loaded.config, folders);
     if (!context) return Failure{std::move(context).error()};
+    if (loaded.config.network.bridge) context->match_bridge_name = privileged.knows_bridge_names();
     auto facts = privileged.facts(conf::segment_name(loaded.config), loaded.config.firewall.mark);
     if (!facts) return Failure{std::move(facts).error()};
     std::vector<std::string> warnings;

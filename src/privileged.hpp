@@ -53,6 +53,8 @@ public:
     /// What the kernel says about the host's networks now, asked as for a packet from `segment` that our firewall has
     /// let pass with `mark`.
     virtual Result<link::HostFacts> facts(const std::string& segment, std::uint32_t mark) = 0;
+    /// What the kernel's nftables can do, see PlanContext::match_bridge_name.
+    virtual bool knows_bridge_names() = 0;
     /// Takes the instance's lock, then makes the plan true: firewall, bridge, settings, address, guard rules,
     /// forwarding. Every change is on disk before it is made. A failure undoes what this call did.
     virtual Result<void> bring_up(const Plan& plan) = 0;

@@ -74,6 +74,14 @@ void add_guests(Plan& plan, const conf::Loaded& loaded, const link::HostFacts& f
     plan.policy = make_policy(loaded.config, plan.segment, facts, context, guests);
 }
 
+/// Whether vmrouter, which runs as root, would recognise the bridge's ports by its name; who may not ask is shown the
+/// form that every kernel takes.
+bool knows_bridge_names() {
+    if (geteuid() != 0) return false;  // libnftables ends the process when it may not open its socket
+    auto nft = firewall::Nft::open();
+    return nft && firewall::knows_bridge_names(*nft);
+}
+
 /// Chains of others, as far as we may read them.
 ScriptFacts script_facts(const link::HostFacts& facts, const Plan& plan) {
     ScriptFacts out{facts, {}, false};
@@ -109,6 +117,7 @@ int plan(const cli::Plan& options, std::ostream& out, std::ostream& err) {
     if (!facts) return fail(facts.error());
     auto context = make_context(loaded.config, {});
     if (!context) return fail(context.error());
+    if (loaded.config.network.bridge) context->match_bridge_name = knows_bridge_names();
     std::vector<std::string> warnings;
     auto uids = usermode_uids(loaded.config, loaded.places, warnings);
     if (!uids) return fail(uids.error());

@@ -65,6 +65,7 @@ public:
     Result<link::HostFacts> facts(const std::string& segment, std::uint32_t mark) override {
         return link::read_host_facts(netlink_, segment, mark);
     }
+    bool knows_bridge_names() override { return firewall::knows_bridge_names(nft_); }
     Result<void> bring_up(const Plan& plan) override;
     std::vector<Error> tear_down(bool keep) override;
     Result<void> change(const Plan& plan) override;

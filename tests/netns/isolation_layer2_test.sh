@@ -96,7 +96,8 @@ sysctl -qw net.bridge.bridge-nf-call-iptables=1
 start_vmrouter --config "$LAB/vm.toml"
 LAB_GUESTS=0
 guests dhcp
-wait_until 5 sh -c "nft list set bridge vmrouter_virbr10 vm_ports | grep -q vnet3" || true
+guarded() { [[ $(nft list table bridge vmrouter_virbr10) =~ ibrname|\"vnet3\" ]]; }
+wait_until 5 guarded
 for nf in 1 0; do
     sysctl -qw net.bridge.bridge-nf-call-iptables=$nf
     step "bridge-nf-call-iptables $nf: the same frames"

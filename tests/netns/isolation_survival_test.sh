@@ -2,7 +2,7 @@
 # The rules outlive the program, and the program outlives what others do to the rules. While nobody repairs them, the dead
 # man's switch (routing rules that bite when nothing marks packets) keeps the LAN shut.
 #
-#   the whole network of lib.sh, virbr10 with g1 192.168.100.11
+#   the whole network of lib.sh, virbr10 with g1 192.168.100.11, and for a while g2 and g3
 . "$(dirname "$0")/lib.sh"
 
 topology_bridge
@@ -39,6 +39,28 @@ expect_refused g1 tcp lan 192.168.1.50 22
 expect_refused g1 tcp office 203.0.113.50 22
 expect_refused g1 tcp host 192.168.1.2 22
 expect_reach g1 tcp inet 198.51.100.10 80
+
+step "killed: a guest on a port that joins meanwhile"
+kernel_knows() { nft -c 'table bridge lab { chain c { meta ibrname "virbr10" meta obrname "virbr10" accept; }; }' 2>/dev/null; }
+by_name() { [[ $(nft list chain bridge vmrouter_virbr10 vm_ports_in) == *ibrname* ]]; }
+expect_equal "ports are recognised by the bridge's name where the kernel knows it" \
+    "$(kernel_knows && echo yes || echo no)" "$(by_name && echo yes || echo no)"
+by_name && fresh=expect_unseen || fresh=expect_seen # the accepted limit of other kernels: @vm_ports is as it was when we died
+sysctl -qw net.bridge.bridge-nf-call-ip6tables=0 2>/dev/null || true # with 1 the rules for routed IPv6 stop what is bridged
+guest_add g2
+guest_add g3
+send_frame g3 eth0 arp=request spa=192.168.100.13 tpa=192.168.100.12
+expect_seen g2 in "ARP of its own"
+send_frame g3 eth0 arp=request spa=192.168.100.1 tpa=192.168.100.1
+$fresh g2 in "gratuitous ARP for the gateway"
+send_frame g3 eth0 dst=33:33:00:00:00:01 ip6.src=fe80::1 ip6.dst=ff02::1 proto=icmp6 icmp_type=134 ttl=255
+$fresh g2 in "a router advertisement"
+send_frame g3 eth0 vlan=5 arp=request spa=192.168.100.1 tpa=192.168.100.1
+$fresh g2 in "gratuitous ARP for the gateway in a VLAN tag"
+guest_delete g2
+guest_delete g3
+in_node g1 ip neigh flush dev eth0 # it believed the forged ARP as well, where that came through
+sysctl -qw net.bridge.bridge-nf-call-ip6tables=1 2>/dev/null || true
 start_vmrouter --config "$LAB/vm.toml"
 expect_equal "the next start has the same rules" "$rules" "$(count)"
 expect_reach g1 tcp inet 198.51.100.10 80
@@ -122,7 +144,7 @@ delete_chain() { nft "flush chain inet vmrouter_virbr10 vm_clamp; delete chain i
 repaired "a deleted chain" delete_chain
 repaired "an added rule" nft insert rule inet vmrouter_virbr10 vm_from_guest accept
 repaired "a set element" nft delete element inet vmrouter_virbr10 vm_lan '{ 203.0.113.0/24 }'
-repaired "a port" nft delete element bridge vmrouter_virbr10 vm_ports '{ "vnet1" }'
+by_name || repaired "a port" nft delete element bridge vmrouter_virbr10 vm_ports '{ "vnet1" }'
 # shellcheck disable=SC2046
 repaired "a routing rule" ip rule del $(ip rule | awk '/^100:/ { $1 = ""; print "priority 100" $0; exit }' | sed 's/from all//')
 repaired "forwarding" sysctl -qw net.ipv4.conf.eth0.forwarding=0

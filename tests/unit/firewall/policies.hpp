@@ -36,6 +36,15 @@ inline Policy bridge_policy() {
     return policy;
 }
 
+/// The same on a kernel that tells the bridge of a frame's port, with every rule that goes by ports.
+inline Policy bridge_name_policy() {
+    Policy policy = bridge_policy();
+    policy.segment->match_bridge_name = true;
+    policy.segment->isolate_guests = true;
+    policy.segment->stp = true;
+    return policy;
+}
+
 /// What `vmrouter --iface enp6s0` asks for.
 inline Policy interface_policy() {
     Policy policy = bridge_policy();
@@ -113,9 +122,9 @@ inline Policy usermode_policy() {
 }
 
 inline std::vector<std::pair<std::string, Policy>> golden_policies() {
-    return {{"bridge", bridge_policy()}, {"interface", interface_policy()}, {"full", full_policy()},
-            {"closed", closed_policy()}, {"lan_allowed", lan_policy()},     {"usermode", usermode_policy()},
-            {"wide", wide_policy()}};
+    return {{"bridge", bridge_policy()}, {"interface", interface_policy()},    {"full", full_policy()},
+            {"closed", closed_policy()}, {"lan_allowed", lan_policy()},        {"usermode", usermode_policy()},
+            {"wide", wide_policy()},     {"bridge_name", bridge_name_policy()}};
 }
 
 }  // namespace vmrouter::firewall::test
