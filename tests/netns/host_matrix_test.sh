@@ -39,7 +39,7 @@ round() { # WHAT SEEN_AS: the source address that the internet sees
     expect_same_machine "$LAB/before" "$LAB/after"
 }
 BRIDGE_NF=/proc/sys/net/bridge/bridge-nf-call-iptables
-[ -e "$BRIDGE_NF" ] || modprobe br_netfilter 2>/dev/null || true
+need_bridge_nf 2>/dev/null || true
 host() { # IPV6 BRIDGE_NF IP_FORWARD RP_FILTER VPN: one round on such a host
     local what="IPv6 $1, bridge-nf $2, ip_forward $3, rp_filter $4, VPN $5" seen_as=198.51.100.1
     [ -e "$BRIDGE_NF" ] || [ "$2" = 0 ] || return 0 # this kernel has none

@@ -38,6 +38,7 @@ expect_arrive g1 ip:47 office 203.0.113.50
 guest_delete g1
 stop_control
 
+need_bridge_nf
 for nf in 0 1; do
     step "with bridge-nf-call-iptables $nf"
     sysctl -qw net.bridge.bridge-nf-call-iptables=$nf

@@ -66,6 +66,7 @@ others() { # what is neither IPv4 nor ARP
 start_control
 guests static
 step "nothing stops them"
+need_bridge_nf
 sysctl -qw net.bridge.bridge-nf-call-iptables=0 # with 1 the bridge itself waits for the other fragments
 others expect_seen
 attacks expect_seen

@@ -96,6 +96,8 @@ expect_service() { # GUEST WHEN
     expect_equal "$2: names" 198.51.100.10 "$(in_node "$1" dig +short +time=5 +tries=3 @192.168.100.1 www.example.net 2>&1)"
     expect_reach "$1" tcp inet 198.51.100.10 80
 }
+# bridge-nf exists with a module that most kernels load only when Docker or libvirt asks for it.
+need_bridge_nf() { [ -e /proc/sys/net/bridge/bridge-nf-call-iptables ] || modprobe br_netfilter; }
 # With bridge-nf-call-iptables = 1, as Docker sets it, frames between guests walk through everybody's forward chains.
 expect_bridged() { # GUEST WHEN
     local setting=/proc/sys/net/bridge/bridge-nf-call-iptables before
