@@ -72,12 +72,15 @@ private:
 /// A machine with an uplink and a candidate port, in the current namespace.
 void build_host() {
     REQUIRE(
-        run("ip link set lo up;"
+        run("ip link set lo up; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad;"
             "ip link add eth0 type veth peer name eth0-far; ip link set eth0-far up; ip link set eth0 up;"
             "ip addr add 192.168.0.7/24 brd + dev eth0; ip route add default via 192.168.0.1;"
             "ip link add vnet0 type veth peer name guest0; ip link set guest0 up; ip link set vnet0 up"));
-    // The kernel tells carriers in its own time.
-    REQUIRE(run("while ip link | grep -q NO-CARRIER; do sleep 0.01; done"));
+    // The kernel tells carriers in its own time, and IPv6 takes notice later still.
+    REQUIRE(
+        run("while ip link | grep -q NO-CARRIER; do sleep 0.01; done;"
+            "for link in eth0 eth0-far vnet0 guest0; do"
+            "  until ip -6 route show table local dev $link | grep -q ^local.fe80; do sleep 0.01; done; done"));
 }
 
 /// IPv6 takes notice of a carrier later still: an address has its route when it has.
