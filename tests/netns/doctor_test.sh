@@ -134,7 +134,8 @@ manager=$LAB_BACKGROUND
 program systemd-networkd
 networkd=$LAB_BACKGROUND
 mkdir "$LAB/bin"
-printf '#!/bin/sh\n[ "$5" != virbr10 ] || echo "100 (connected)"\n' >"$LAB/bin/nmcli"
+printf '#!/bin/sh\n[ "$*" != "-t -f GENERAL.DEVICE,GENERAL.STATE device show" ] || printf "GENERAL.DEVICE:virbr10\\nGENERAL.STATE:100 (connected)\\n"\n' \
+    >"$LAB/bin/nmcli"
 printf '#!/bin/sh\necho " 11 virbr10 bridge routable configured"\n' >"$LAB/bin/networkctl"
 chmod +x "$LAB/bin/nmcli" "$LAB/bin/networkctl"
 node_add rogue

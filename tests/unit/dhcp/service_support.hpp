@@ -17,6 +17,8 @@
 
 #include "dhcp/arp.hpp"
 #include "dhcp/frame.hpp"
+#include "dhcp/journal.hpp"
+#include "dhcp/lease_file.hpp"
 #include "dhcp/message.hpp"
 #include "dhcp/packet_socket.hpp"
 #include "dhcp/service.hpp"
@@ -247,5 +249,19 @@ struct Segment {
     std::optional<Guests> guests;
     std::unique_ptr<Service> service;
 };
+
+inline const MacAddress guest = guest_mac(1);
+inline const MacAddress squatter = guest_mac(0xeeee);
+
+inline std::vector<Lease> leases_on_disk(Segment& segment) {
+    return load_leases(Paths::beside(segment.folder / "leases", segment.folder / "hostsfile"));
+}
+
+inline bool journal_has(Segment& segment, Ipv4 address) {
+    std::optional<Lease> last;
+    for (const auto& record : parse_journal(*read_file(segment.folder / "leases.journal")).records)
+        if (record.address == address) last = record.lease;
+    return last.has_value();
+}
 
 }  // namespace vmrouter::dhcp::test
