@@ -103,6 +103,7 @@ nft -f "$LAB/others"
 
 step "the rules are gone when the networks change"
 shut() { nft get element inet vmrouter_virbr10 vm_lan '{ 198.51.100.0/28 }'; }
+open() { nft list set inet vmrouter_virbr10 vm_lan && ! shut; }
 for turn in 1 2 3; do
     expect_reach g1 tcp inet 198.51.100.10 80
     kill -STOP "$VMROUTER_PID" # both are told to it at once
@@ -112,6 +113,7 @@ for turn in 1 2 3; do
     check "turn $turn: the new network is shut" wait_until 5 shut
     expect_refused g1 tcp inet 198.51.100.10 80
     ip route delete 198.51.100.0/28
+    check "turn $turn: and open again when it is gone" wait_until 5 open
 done
 
 step "somebody changes a part"
