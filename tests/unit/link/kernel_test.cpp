@@ -30,6 +30,16 @@ BridgeOptions options() {
     return {stable_mac("0123456789abcdef", "virbr10"), false, 1400};
 }
 
+/// Shell words: an interface with an address, up, as its far end is.
+std::string link_with(const std::string& name, const std::string& address) {
+    return "ip link add " + name + " type veth peer name q-" + name + "; ip link set q-" + name + " up; ip link set " +
+           name + " up; ip addr add " + address + " dev " + name + "; ";
+}
+
+const std::string uplink_and_segment =
+    "ip link set lo up; " + link_with("eth0", "192.168.0.7/24") + "ip route add default via 192.168.0.1; " +
+    link_with("virbr10", "192.168.100.1/24") + "echo 1 > /proc/sys/net/ipv4/conf/virbr10/forwarding; ";
+
 }  // namespace
 
 TEST_CASE("the pinned mac is local and unicast and differs by machine and name") {
@@ -334,18 +344,8 @@ TEST_CASE("the facts hold links and addresses and routes and rules as ip shows t
 
 TEST_CASE("the look-up follows policy rules for packets that come from the segment") {
     IN_NAMESPACE;
-    REQUIRE(
-        run("ip link set lo up;"
-            "ip link add eth0 type veth peer name q-eth0; ip link set q-eth0 up; ip link set eth0 up; ip addr add "
-            "192.168.0.7/24 dev eth0;"
-            "ip route add default via 192.168.0.1;"
-            "ip link add wg0 type veth peer name q-wg0; ip link set q-wg0 up; ip link set wg0 up; ip addr add "
-            "10.66.0.2/32 dev wg0;"
-            "ip route add default dev wg0 table 51820;"
-            "ip link add virbr10 type veth peer name q-virbr10; ip link set q-virbr10 up; ip link set virbr10 up; ip "
-            "addr add 192.168.100.1/24 dev virbr10;"
-            "ip rule add priority 5000 iif virbr10 lookup 51820;"
-            "echo 1 > /proc/sys/net/ipv4/conf/virbr10/forwarding"));
+    REQUIRE(run(uplink_and_segment + link_with("wg0", "10.66.0.2/32") +
+                "ip route add default dev wg0 table 51820; ip rule add priority 5000 iif virbr10 lookup 51820"));
     auto netlink = Netlink::open();
     auto facts = read_host_facts(*netlink, "virbr10");
     REQUIRE(facts);
@@ -361,14 +361,9 @@ TEST_CASE("the look-up follows policy rules for packets that come from the segme
 
 TEST_CASE("rules that hold packets back which the firewall has not let pass do not hide the uplink") {
     IN_NAMESPACE;
-    REQUIRE(
-        run("ip link set lo up;"
-            "ip link add eth0 type veth peer name q-eth0; ip link set q-eth0 up; ip link set eth0 up;"
-            "ip addr add 192.168.0.7/24 dev eth0; ip route add default via 192.168.0.1;"
-            "ip link add virbr10 type veth peer name q-virbr10; ip link set q-virbr10 up; ip link set virbr10 up;"
-            "ip addr add 192.168.100.1/24 dev virbr10; echo 1 > /proc/sys/net/ipv4/conf/virbr10/forwarding;"
-            "for half in 0.0.0.0/1 128.0.0.0/1; do"
-            "  ip rule add priority 100 iif virbr10 fwmark 0/0x100000 to $half prohibit; done"));
+    REQUIRE(run(uplink_and_segment +
+                "for half in 0.0.0.0/1 128.0.0.0/1; do"
+                "  ip rule add priority 100 iif virbr10 fwmark 0/0x100000 to $half prohibit; done"));
     auto netlink = Netlink::open();
     const auto unmarked = read_host_facts(*netlink, "virbr10");
     REQUIRE(unmarked);

@@ -33,14 +33,26 @@ bool has(const Events& events, const std::string& what) {
     return std::find(all.begin(), all.end(), what) != all.end();
 }
 
+struct Loop {
+    asio::io_context io;
+};
+
+FileDescriptor event_socket() {
+    auto socket = open_event_socket();
+    REQUIRE(socket);
+    return std::move(*socket);
+}
+
+/// Hears what happens in this namespace from here on.
+struct Listening : Loop, Monitor {
+    Listening() : Monitor(io, event_socket()) {}
+};
+
 }  // namespace
 
 TEST_CASE("each kind of event is told apart and silence is empty") {
     IN_NAMESPACE;
-    asio::io_context io;
-    auto socket = open_event_socket();
-    REQUIRE(socket);
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     CHECK(monitor.drain().empty());
 
     REQUIRE(run("ip link add eth0 type veth peer name q0"));
@@ -79,9 +91,7 @@ TEST_CASE("each kind of event is told apart and silence is empty") {
 TEST_CASE("an ipv6 address alone changes no ipv4 network") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add eth0 type veth peer name q0"));
-    asio::io_context io;
-    auto socket = open_event_socket();
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     REQUIRE(run("ip addr add 2001:db8::7/64 dev eth0"));
     const auto events = monitor.drain();
     CHECK(events.addresses6 == std::set<int>{Netlink::open()->index_of("eth0")});
@@ -92,10 +102,7 @@ TEST_CASE("an ipv6 address alone changes no ipv4 network") {
 TEST_CASE("a changed setting is told") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add eth0 type veth peer name q0"));
-    asio::io_context io;
-    auto socket = open_event_socket();
-    REQUIRE(socket);
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     for (const auto* change : {"forwarding=1", "forwarding=0", "rp_filter=2"}) {
         INFO(change);
         REQUIRE(run("sysctl -qw net.ipv4.conf.eth0." + std::string(change)));
@@ -107,9 +114,7 @@ TEST_CASE("a changed setting is told") {
 
 TEST_CASE("states of one link are merged but a new one of the same name is not") {
     IN_NAMESPACE;
-    asio::io_context io;
-    auto socket = open_event_socket();
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     REQUIRE(
         run("ip link add b0 type bridge; ip link set b0 up; ip link set b0 mtu 1400; ip link del b0;"
             "ip link add b0 type bridge"));
@@ -122,9 +127,7 @@ TEST_CASE("states of one link are merged but a new one of the same name is not")
 TEST_CASE("a port that joins a bridge is told with its master") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add b0 type bridge; ip link add p0 type veth peer name q0"));
-    asio::io_context io;
-    auto socket = open_event_socket();
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     REQUIRE(run("ip link set p0 master b0"));
     const auto events = monitor.drain();
     const auto port = std::find_if(events.links.begin(), events.links.end(),
@@ -138,9 +141,7 @@ TEST_CASE("a port that joins a bridge is told with its master") {
 TEST_CASE("a port that was on a bridge for a moment only is told as one that was there") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add b0 type bridge; ip link add p0 type veth peer name q0"));
-    asio::io_context io;
-    auto socket = open_event_socket();
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     REQUIRE(run("ip link set p0 master b0; ip link set p0 nomaster"));
     const auto events = monitor.drain();
     std::vector<bool> on_bridge;
@@ -154,9 +155,7 @@ TEST_CASE("a port that was on a bridge for a moment only is told as one that was
 TEST_CASE("a port's flags are heard of") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add b0 type bridge; ip link add p0 type veth peer name q0; ip link set p0 master b0"));
-    asio::io_context io;
-    auto socket = open_event_socket();
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     CHECK(monitor.drain().empty());
     REQUIRE(run("bridge link set dev p0 isolated on"));
     CHECK(monitor.drain().port_flags);
@@ -166,19 +165,17 @@ TEST_CASE("a port's flags are heard of") {
 TEST_CASE("a waiting monitor wakes for the first event and not without one") {
     IN_NAMESPACE;
     REQUIRE(run("ip link add eth0 type veth peer name q0"));
-    asio::io_context io;
-    auto socket = open_event_socket();
-    Monitor monitor(io, std::move(*socket));
+    Listening monitor;
     std::optional<Events> seen;
-    asio::co_spawn(io, wait_for_events(monitor, seen), [](const std::exception_ptr& failure) {
+    asio::co_spawn(monitor.io, wait_for_events(monitor, seen), [](const std::exception_ptr& failure) {
         if (failure) std::rethrow_exception(failure);
     });
-    io.run_for(std::chrono::milliseconds(20));
+    monitor.io.run_for(std::chrono::milliseconds(20));
     CHECK_FALSE(seen);
 
     REQUIRE(run("ip link set eth0 up"));
     const auto before = std::chrono::steady_clock::now();
-    io.run_for(std::chrono::seconds(5));
+    monitor.io.run_for(std::chrono::seconds(5));
     REQUIRE(seen);
     CHECK(has(*seen, "+eth0"));
     CHECK(std::chrono::steady_clock::now() - before < std::chrono::seconds(1));
