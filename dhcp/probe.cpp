@@ -5,8 +5,9 @@
 
 namespace vmrouter::dhcp {
 
-Prober::Prober(const asio::any_io_executor& executor, FileDescriptor arp, const MacAddress& ours, Random& random)
-    : arp_(executor), ours_(ours), random_(random), batch_(16), signal_(executor) {
+Prober::Prober(const asio::any_io_executor& executor, FileDescriptor arp, const MacAddress& ours, Random& random,
+               Milliseconds patience)
+    : arp_(executor), ours_(ours), random_(random), patience_(patience), batch_(16), signal_(executor) {
     replace_socket(std::move(arp), ours);
 }
 
@@ -45,7 +46,7 @@ std::vector<std::uint8_t> Prober::start_through(const MacAddress& relay, Ipv4 ou
 bool Prober::add(Ipv4 address, Running running) {
     if (running_.contains(address)) return true;
     if (running_.size() >= most) return false;
-    running.deadline = std::chrono::steady_clock::now() + patience;
+    running.deadline = std::chrono::steady_clock::now() + patience_;
     due_.push_back({address, running.deadline});
     running_.emplace(address, running);
     signal_.notify();  // events() may be waiting for ever
@@ -88,6 +89,8 @@ void Prober::report(ProbeEvent event) {
 
 void Prober::collect_silent() {
     const auto now = std::chrono::steady_clock::now();
+    // What came in time may not have been read yet, on a busy machine.
+    if (arp_.is_open() && !due_.empty() && due_.front().deadline <= now) read_arp();
     while (!due_.empty() && due_.front().deadline <= now) {
         const Due due = due_.front();
         due_.pop_front();

@@ -39,12 +39,14 @@ struct ProbeEvent {
 
 class Prober {
 public:
-    static constexpr Milliseconds patience{100};
+    static constexpr Milliseconds usual_patience{100};
     static constexpr std::size_t most =
         1024;  ///< probes at once; a guest that causes more is not served until some end
 
-    /// `arp` is open_probe_socket()'s; without one every probe ends silent. `random` outlives the prober.
-    Prober(const asio::any_io_executor& executor, FileDescriptor arp, const MacAddress& ours, Random& random);
+    /// `arp` is open_probe_socket()'s; without one every probe ends silent. `random` outlives the prober. An answer
+    /// counts that arrives within `patience` of the question.
+    Prober(const asio::any_io_executor& executor, FileDescriptor arp, const MacAddress& ours, Random& random,
+           Milliseconds patience = usual_patience);
 
     /// Asks on the segment. `client` is who wants the address: when it has it already, that is no conflict. False: too
     /// many probes run. A probe of the same address goes on as it is.
@@ -86,6 +88,7 @@ private:
     asio::posix::stream_descriptor arp_;
     MacAddress ours_;
     Random& random_;
+    Milliseconds patience_;
     FrameBatch batch_;
     Signal signal_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  ///< for handlers that outlive us

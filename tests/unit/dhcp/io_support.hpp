@@ -126,4 +126,12 @@ inline void shell(const std::string& command) {
     REQUIRE(std::system(command.c_str()) == 0);
 }
 
+/// A cable between `near` and `far` that carries frames: one that is sent before both ends are up is lost.
+inline void plug_cable() {
+    shell("ip link add near type veth peer name far && ip link set near up && ip link set far up");
+    shell(
+        "for end in near far; do for i in $(seq 500); do "
+        "ip link show $end | grep -q 'state UP' && continue 2; sleep 0.01; done; exit 1; done");
+}
+
 }  // namespace vmrouter::dhcp::test

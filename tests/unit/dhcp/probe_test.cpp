@@ -22,11 +22,11 @@ const Ipv4 taken(192, 168, 100, 60);
 
 /// Two ends of a cable; the prober at one, whoever answers at the other.
 struct Cable {
-    Cable() {
-        shell("ip link add near type veth peer name far && ip link set near up && ip link set far up");
+    explicit Cable(Milliseconds patience = Prober::usual_patience) {
+        plug_cable();
         near = if_nametoindex("near");
         far_socket = std::move(*open_probe_socket(if_nametoindex("far")));
-        prober.emplace(io.get_executor(), std::move(*open_probe_socket(near)), ours, random);
+        prober.emplace(io.get_executor(), std::move(*open_probe_socket(near)), ours, random, patience);
     }
     ~Cable() { prober->close(); }
 
@@ -43,7 +43,7 @@ struct Cable {
         speak(mac, sender, Ipv4(192, 168, 100, 1), 2);
     }
     /// Collects events until there are `count`, with the time of each in milliseconds.
-    std::vector<ProbeEvent> wait(std::size_t count, Milliseconds limit = Milliseconds{1000}) {
+    std::vector<ProbeEvent> wait(std::size_t count, Milliseconds limit = Milliseconds{20000}) {
         std::vector<ProbeEvent> all;
         const auto start = std::chrono::steady_clock::now();
         const auto collect = [&]() -> asio::awaitable<void> {
@@ -74,7 +74,7 @@ TEST_CASE("An address that nobody answers for is silent after a tenth of a secon
         const auto events = cable.wait(1);
         CHECK(events == std::vector<ProbeEvent>{{ProbeEvent::Kind::Silent, free_address, std::nullopt}});
         CHECK(cable.took >= Milliseconds{99});
-        CHECK(cable.took < Milliseconds{160});
+        CHECK(cable.took < 5 * Prober::usual_patience);  // the machine may be busy
         // The question was really asked, as a probe.
         FrameBatch heard(16);
         REQUIRE(heard.receive(cable.far_socket.get()) == 0);
@@ -84,13 +84,24 @@ TEST_CASE("An address that nobody answers for is silent after a tenth of a secon
 }
 
 TEST_CASE("A squatter that takes 80 ms to answer is found") {
+    CHECK(Prober::usual_patience == Milliseconds{100});
     in_namespace([] {
-        Cable cable;
+        Cable cable(Milliseconds{10000});  // the squatter may be held up for longer than 20 ms
         REQUIRE(cable.prober->start(taken, client));
         asio::co_spawn(cable.io, cable.speak_later(Milliseconds{80}, squatter, taken), [](std::exception_ptr) {});
         const auto events = cable.wait(1);
         CHECK(events == std::vector<ProbeEvent>{{ProbeEvent::Kind::Answered, taken, squatter}});
-        CHECK(cable.took < Milliseconds{100});
+        CHECK(cable.took < Milliseconds{10000});  // not waited for to the end
+    });
+}
+
+TEST_CASE("An answer that has arrived counts although it is read after the time is over") {
+    in_namespace([] {
+        Cable cable(Milliseconds{20});
+        REQUIRE(cable.prober->start(taken, client));
+        cable.speak(squatter, taken, Ipv4(192, 168, 100, 1), 2);
+        std::this_thread::sleep_for(Milliseconds{60});  // the server is busy with something else
+        CHECK(cable.wait(1) == std::vector<ProbeEvent>{{ProbeEvent::Kind::Answered, taken, squatter}});
     });
 }
 
@@ -100,7 +111,7 @@ TEST_CASE("Probes of forty addresses run side by side") {
         for (std::uint8_t i = 0; i < 40; ++i) REQUIRE(cable.prober->start(Ipv4(192, 168, 100, i), std::nullopt));
         cable.speak(squatter, Ipv4(192, 168, 100, 7), Ipv4(192, 168, 100, 1), 2);
         const auto events = cable.wait(40);
-        CHECK(cable.took < Milliseconds{200});
+        CHECK(cable.took < 10 * Prober::usual_patience);  // one after the other: 40
         CHECK(std::count_if(events.begin(), events.end(),
                             [](const auto& event) { return event.kind == ProbeEvent::Kind::Answered; }) == 1);
         CHECK(events[0] == ProbeEvent{ProbeEvent::Kind::Answered, Ipv4(192, 168, 100, 7), squatter});
@@ -145,7 +156,7 @@ TEST_CASE("A prober that waits for nothing is not woken by the ARP of the segmen
         CHECK(cable.io.run_for(Milliseconds{20}) == 0);
         cable.prober->watch(free_address, client);
         cable.speak(squatter, taken, Ipv4(192, 168, 100, 1), 1);
-        CHECK(cable.io.run_for(Milliseconds{20}) > 0);
+        CHECK(cable.io.run_one_for(Milliseconds{5000}) > 0);
     });
 }
 

@@ -162,8 +162,8 @@ private:
 };
 
 inline void make_cable() {
-    shell("ip link set lo up && ip link add near type veth peer name far && ip link set near up && ip link set far up");
-    shell("ip link set far promisc on && ip addr add 192.168.100.1/24 dev near");
+    plug_cable();
+    shell("ip link set lo up && ip link set far promisc on && ip addr add 192.168.100.1/24 dev near");
 }
 
 /// A server and its guests in one thread.
@@ -216,7 +216,7 @@ struct Segment {
         }
     }
     /// The next reply to a guest; fails when there is none in time.
-    Heard next(const MacAddress& mac, Milliseconds limit = Milliseconds{1000}) {
+    Heard next(const MacAddress& mac, Milliseconds limit = Milliseconds{5000}) {
         std::optional<Heard> found;
         run(limit, [&](const std::vector<Heard>& all) {
             for (const auto& heard : all)

@@ -23,6 +23,9 @@ using Steady = std::chrono::steady_clock;
 
 inline constexpr std::uint16_t our_id = 0x1234;
 
+/// Less than any time that is waited for a server, with room for a machine that is busy.
+inline constexpr auto at_once = 280ms;
+
 inline Packet query_for(const std::string& name, Type type = Type::A) {
     Packet packet(600);
     dns::Question question;

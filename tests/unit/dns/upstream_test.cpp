@@ -106,7 +106,7 @@ TEST_CASE("a server that answers no TCP fails that name and stays up") {
     lab.server(1).refuse_tcp();
     const auto result = lab.exchange();
     CHECK(result.status == Outcome::Status::Unreachable);
-    CHECK(result.took < 200ms);
+    CHECK(result.took < at_once);
     CHECK(lab.upstream->status()[0].health == Health::Up);
     CHECK(lab.upstream->status()[1].health == Health::Up);
     lab.server(0).answer_with(0);
@@ -133,7 +133,7 @@ TEST_CASE("a server that knows no EDNS is asked without") {
     for (int i = 0; i < 4; ++i) {
         const auto result = lab.exchange("n" + std::to_string(i) + ".example");
         CHECK(result.rcode() == 0);
-        CHECK(result.took < 100ms);
+        CHECK(result.took < at_once);
     }
     for (const auto& query : lab.server().log)
         CHECK(query.size() == query_for("n0.example").size() - (query[11] != 0 ? 0 : opt_size));
@@ -160,7 +160,7 @@ TEST_CASE("a server may have an IPv6 address") {
     lab.upstream->configure(config);
     const auto result = lab.exchange();
     CHECK(result.status == Outcome::Status::Unreachable);
-    CHECK(result.took < 200ms);
+    CHECK(result.took < at_once);
 }
 
 TEST_CASE("a query leaves by its device or not at all") {
