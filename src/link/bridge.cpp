@@ -152,6 +152,14 @@ Result<void> set_mtu(Netlink& netlink, std::string_view name, std::uint32_t mtu)
     return netlink.request(std::move(message), "cannot set the MTU to " + std::to_string(mtu), name);
 }
 
+Result<void> set_mac(Netlink& netlink, std::string_view name, const MacAddress& mac) {
+    const int index = netlink.index_of(name);
+    if (index == 0) return Failure{no_such_link(name)};
+    auto message = change_message(index);
+    nla_put(message.get(), IFLA_ADDRESS, static_cast<int>(mac.bytes.size()), mac.bytes.data());
+    return netlink.request(std::move(message), "cannot set the MAC address to " + to_string(mac), name);
+}
+
 Result<BridgeState> read_bridge_options(Netlink& netlink, std::string_view name) {
     const int index = netlink.index_of(name);
     if (index == 0) return Failure{no_such_link(name)};
@@ -177,24 +185,42 @@ Result<BridgeState> read_bridge_options(Netlink& netlink, std::string_view name)
     return state;
 }
 
-Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp) {
+namespace {
+
+/// One option of a bridge; `T` is the size that the kernel takes it in.
+template <typename T>
+Result<void> set_bridge_option(Netlink& netlink, std::string_view name, int type, T value, std::string_view trouble) {
     const int index = netlink.index_of(name);
     if (index == 0) return Failure{no_such_link(name)};
+    auto message = change_message(index);
+    nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
+    nla_put_string(message.get(), IFLA_INFO_KIND, "bridge");
+    nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
+    nla_put(message.get(), type, sizeof value, &value);
+    nla_nest_end(message.get(), data);
+    nla_nest_end(message.get(), info);
+    return netlink.request(std::move(message), trouble, name);
+}
+
+}  // namespace
+
+Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp) {
     const auto option = [&](int type, std::uint32_t value) {
-        auto message = change_message(index);
-        nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
-        nla_put_string(message.get(), IFLA_INFO_KIND, "bridge");
-        nlattr* data = nla_nest_start(message.get(), IFLA_INFO_DATA);
-        nla_put_u32(message.get(), type, value);
-        nla_nest_end(message.get(), data);
-        nla_nest_end(message.get(), info);
-        return netlink.request(std::move(message), "cannot set the bridge's spanning tree", name);
+        return set_bridge_option(netlink, name, type, value, "cannot set the bridge's spanning tree");
     };
     // With spanning tree the kernel refuses a shorter delay, so the delay comes first, or last.
     if (stp)
         if (auto done = option(IFLA_BR_FORWARD_DELAY, kShortestStpDelay); !done) return done;
     if (auto done = option(IFLA_BR_STP_STATE, stp ? 1 : 0); !done) return done;
     return stp ? Result<void>{} : option(IFLA_BR_FORWARD_DELAY, 0);
+}
+
+Result<void> stop_snooping(Netlink& netlink, std::string_view name) {
+    for (const int type : {IFLA_BR_MCAST_SNOOPING, IFLA_BR_MCAST_QUERIER}) {
+        auto done = set_bridge_option(netlink, name, type, std::uint8_t{0}, "cannot switch off multicast snooping");
+        if (!done) return done;
+    }
+    return {};
 }
 
 Result<std::vector<Port>> ports(Netlink& netlink, std::string_view bridge) {

@@ -46,6 +46,7 @@ Result<void> set_up(Netlink& netlink, std::string_view name);
 /// Success also when the link is not there.
 Result<void> set_down(Netlink& netlink, std::string_view name);
 Result<void> set_mtu(Netlink& netlink, std::string_view name, std::uint32_t mtu);
+Result<void> set_mac(Netlink& netlink, std::string_view name, const MacAddress& mac);
 
 /// What create_bridge() set, read back.
 struct BridgeState {
@@ -58,6 +59,8 @@ Result<BridgeState> read_bridge_options(Netlink& netlink, std::string_view name)
 
 /// Spanning tree of a bridge of ours, with the forward delay that create_bridge() gives it.
 Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp);
+/// Multicast goes to every port, as create_bridge() has it.
+Result<void> stop_snooping(Netlink& netlink, std::string_view name);
 
 struct Port {
     int index = 0;

@@ -79,7 +79,7 @@ ManagedDevices read_devices(std::string_view printed) {
     for (const auto line : split(printed, '\n')) {
         if (line.starts_with(name)) {
             device = line.substr(name.size());
-            for (auto at = device.find("\\\\"); at != std::string::npos; at = device.find("\\\\", at + 1))
+            for (auto at = device.find('\\'); at != std::string::npos; at = device.find('\\', at + 1))
                 device.erase(at, 1);
         }
         if (!line.starts_with(state)) continue;
@@ -93,6 +93,14 @@ Result<ManagedDevices> network_manager_devices(Runner& runner) {
     const auto output = runner.run({"nmcli", "-t", "-f", "GENERAL.DEVICE,GENERAL.STATE", "device", "show"});
     if (!output) return Failure{output.error()};
     return output->status == 0 ? read_devices(output->text) : ManagedDevices{};
+}
+
+std::pair<bool, std::string> leaves_alone(const Result<ManagedDevices>& devices, bool runs, std::string_view link) {
+    if (!runs) return {true, "it does not run"};
+    if (!devices) return {false, to_string(devices.error())};
+    const auto device = devices->find(link);
+    if (device == devices->end()) return {true, "it does not know it"};
+    return {!device->second, device->second ? "it manages it" : ""};
 }
 
 std::string network_manager_file(std::string_view instance, std::span<const std::string> links) {

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "src/base/result.hpp"
@@ -73,6 +74,8 @@ using ManagedDevices = std::map<std::string, bool, std::less<>>;
 ManagedDevices read_devices(std::string_view printed);
 /// All that it knows, in one run; none when it does not run. An error when it does not answer.
 Result<ManagedDevices> network_manager_devices(Runner& runner);
+/// Whether NetworkManager leaves `link` alone by what it has answered, and why. Pure.
+std::pair<bool, std::string> leaves_alone(const Result<ManagedDevices>& devices, bool runs, std::string_view link);
 /// For a NetworkManager that starts after us; one that runs takes no notice.
 std::string network_manager_file(std::string_view instance, std::span<const std::string> links);
 std::string networkd_file(std::span<const std::string> links);

@@ -7,6 +7,7 @@
 #include "firewall/checksum_fill.hpp"
 #include "firewall/foreign.hpp"
 #include "firewall/ruleset.hpp"
+#include "src/base/text.hpp"
 #include "src/link/bridge.hpp"
 #include "src/link/port_owner.hpp"
 #include "src/link/rule.hpp"
@@ -94,8 +95,13 @@ void LocalPrivileged::add_link_health(std::vector<HealthItem>& items, const link
         });
     items.push_back({"address " + to_string(segment.address), addressed, addressed ? "" : "not there"});
     if (present == nullptr) return;
-    if (segment.set_mtu || owns_bridge())
-        items.push_back({"mtu of " + segment.name, present->mtu == segment.mtu, "is " + std::to_string(present->mtu)});
+    if (segment.set_mtu || owns_bridge()) {
+        std::string detail = "is " + std::to_string(present->mtu);
+        for (const auto* port : facts.ports_of(segment.name))
+            if (present->mtu < segment.mtu && port->mtu == present->mtu)
+                detail += ": " + escape(port->name) + " takes no more";
+        items.push_back({"mtu of " + segment.name, present->mtu == segment.mtu, std::move(detail)});
+    }
     if (owns_bridge()) {
         const bool has_mac = present->mac == segment.mac;
         items.push_back({"mac of " + segment.name, has_mac, present->mac ? "is " + to_string(*present->mac) : "none"});
@@ -154,21 +160,16 @@ void LocalPrivileged::add_pass_health(std::vector<HealthItem>& items) {
 
 /// What other programs were told, and our listeners.
 void LocalPrivileged::add_service_health(std::vector<HealthItem>& items) {
-    std::optional<managers::ManagedDevices> devices;
+    std::optional<Result<managers::ManagedDevices>> devices;
     for (const Change& change : changes_->all()) {
         const auto* told = std::get_if<ToldProgram>(&change);
         if (told == nullptr) continue;
         if (told->program == managers::kNetworkManager) {
-            if (!devices) {
-                auto answer = managers::network_manager_devices(runner_);
-                devices = answer ? std::move(*answer) : managers::ManagedDevices{};
-            }
-            const auto device = devices->find(told->link);
-            const bool known = device != devices->end();
-            items.push_back({"NetworkManager leaves " + told->link + " alone", !known || !device->second,
-                             !known           ? "it does not run"
-                             : device->second ? "it manages it"
-                                              : ""});
+            if (!devices) devices = managers::network_manager_devices(runner_);
+            const bool runs =
+                managers::is_running(managers::processes(managers::Places{}.proc), managers::kNetworkManager);
+            auto [leaves, why] = managers::leaves_alone(*devices, runs, told->link);
+            items.push_back({"NetworkManager leaves " + told->link + " alone", leaves, std::move(why)});
         } else if (told->program == resolved_program) {
             items.push_back({"systemd-resolved knows the guests' names", resolved_runs(),
                              resolved_runs() ? "" : "it does not run"});

@@ -36,6 +36,13 @@ std::optional<Change> renamed(Change change, const std::string& from, const std:
     return concerns ? std::optional(std::move(change)) : std::nullopt;
 }
 
+/// As much as every port takes: what is longer is lost on the way to it, and nobody is told.
+std::uint32_t mtu_with_ports(const link::HostFacts& facts, const Segment& segment) {
+    std::uint32_t mtu = segment.mtu;
+    for (const auto* port : facts.ports_of(segment.name)) mtu = std::min(mtu, port->mtu);
+    return mtu;
+}
+
 }  // namespace
 
 bool LocalPrivileged::owns_bridge() const {
@@ -90,7 +97,34 @@ Result<SegmentState> LocalPrivileged::restore_segment() {
         state.up = true;
         state.mended.push_back("the bridge " + name + " (it was down)");
     }
+    if (owns_bridge())
+        if (auto made = restore_bridge(*facts, *present, state); !made) return Failure{std::move(made).error()};
     return state;
+}
+
+/// What our bridge was made with, where somebody, or the kernel when a port joined, has changed it.
+Result<void> LocalPrivileged::restore_bridge(const link::HostFacts& facts, const link::Link& present,
+                                             SegmentState& state) {
+    const auto& segment = *plan_.segment;
+    if (present.mac != segment.mac) {
+        if (auto done = link::set_mac(netlink_, segment.name, segment.mac); !done) return done;
+        state.mended.push_back("the MAC address " + to_string(segment.mac));
+    }
+    if (const auto mtu = mtu_with_ports(facts, segment); present.mtu != mtu) {
+        if (auto done = link::set_mtu(netlink_, segment.name, mtu); !done) return done;
+        state.mended.push_back("the MTU " + std::to_string(mtu) + " (it was " + std::to_string(present.mtu) + ")");
+    }
+    const auto options = link::read_bridge_options(netlink_, segment.name);
+    if (!options) return Failure{options.error()};
+    if (options->stp != segment.stp) {
+        if (auto done = link::set_stp(netlink_, segment.name, segment.stp); !done) return done;
+        state.mended.push_back(std::string("spanning tree ") + (segment.stp ? "on" : "off"));
+    }
+    if (options->snooping || options->querier) {
+        if (auto done = link::stop_snooping(netlink_, segment.name); !done) return done;
+        state.mended.emplace_back("multicast to every port");
+    }
+    return {};
 }
 
 /// The same order as at the start: nothing is up before it has its settings, forwarding comes last.

@@ -119,7 +119,7 @@ void Router::mend() {
         firewall_logger.error("REPAIR {}", to_string(mended.error()));
     else
         for (const auto& what : *mended) {
-            firewall_logger.warn("REPAIR {}, which somebody had removed", what);
+            firewall_logger.warn("REPAIR {}, which somebody had removed or changed", what);
             if (is_followed("rules")) control_->publish(rules_event("put back " + what, {}, 0, clock_.now()));
         }
 }

@@ -32,7 +32,7 @@ void Router::follow_segment() {
         return;
     }
     segment_trouble_.clear();
-    for (const auto& what : state->mended) logger.warn("REPAIR {}, which somebody had removed", what);
+    for (const auto& what : state->mended) logger.warn("REPAIR {}, which somebody had removed or changed", what);
     if (!state->mended.empty() && !segment_mends_.take(clock_.monotonic())) {
         segment_held_ = true;
         follow_segment_later();

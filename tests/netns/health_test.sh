@@ -38,13 +38,17 @@ named "all rules" "firewall table inet $ours: not there" 'nft flush ruleset
 named "the bridge is down" 'interface virbr10: down' 'ip link set virbr10 down'
 named "the bridge is gone" 'interface virbr10: not there' 'ip link delete virbr10'
 named "the address" 'address 192.168.100.1/24: not there' 'ip addr del 192.168.100.1/24 dev virbr10'
-named "another MAC address" 'mac of virbr10: is 02:00:00:00:00:99' 'ip link set virbr10 address 02:00:00:00:00:99' \
-    "ip link set virbr10 address $(cat /sys/class/net/virbr10/address)"
-named "another MTU" 'mtu of virbr10: is 1300' 'ip link set virbr10 mtu 1300' 'ip link set virbr10 mtu 1500'
-named "spanning tree" 'options of the bridge virbr10: somebody' 'echo 1 >/sys/class/net/virbr10/bridge/stp_state' \
-    'echo 0 >/sys/class/net/virbr10/bridge/stp_state'
-named "snooping" 'options of the bridge virbr10: somebody' 'echo 1 >/sys/class/net/virbr10/bridge/multicast_snooping' \
-    'echo 0 >/sys/class/net/virbr10/bridge/multicast_snooping'
+named "another MAC address" 'mac of virbr10: is 02:00:00:00:00:99' 'ip link set virbr10 address 02:00:00:00:00:99'
+named "another MTU" 'mtu of virbr10: is 1300' 'ip link set virbr10 mtu 1300'
+named "spanning tree" 'options of the bridge virbr10: somebody' 'ip link set virbr10 type bridge stp_state 1'
+expect_equal "it forwards at once, as before" 0 "$(cat /sys/class/net/virbr10/bridge/forward_delay)"
+named "snooping" 'options of the bridge virbr10: somebody' 'echo 1 >/sys/class/net/virbr10/bridge/multicast_snooping'
+has_mtu() { [ "$(cat /sys/class/net/virbr10/mtu)" = "$1" ]; }
+ip link set "$PORT" mtu 1300
+check "no more than a port takes" wait_until 5 has_mtu 1300
+expect_match "that is said" "mtu of virbr10: is 1300: $PORT takes no more" "$(ill true)"
+ip link set "$PORT" mtu 1500
+check "and as before without it" wait_until 5 has_mtu 1500
 named "a port that is not isolated" "isolation of the ports: not isolated: $PORT" "bridge link set dev $PORT isolated off"
 named "the dead man's switch" "routing rules of the dead man's switch: not those" \
     'eval "ip rule del $(ip rule | sed -n "s/^100:[[:space:]]*//p" | head -1)"'

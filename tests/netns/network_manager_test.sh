@@ -74,6 +74,17 @@ check "all are unmanaged" wait_until 10 each is_unmanaged
 check "all are on the bridge" wait_until 10 each on_bridge
 asked=$(wc -l <"$LAB/asked")
 check "it was asked $asked times: for all of them, not for each" [ "$asked" -le 6 ]
+status_of() {
+    python3 -I "$LAB/repo/tests/netns/status.py" "$VMROUTER" virbr10 \
+        '[(one["ok"], one["detail"]) for one in status["health"] if one["what"] == "NetworkManager leaves '"$1"' alone"]'
+}
+expect_equal "that is read back" "[(True, None)]" "$(status_of virbr10)"
+cat >/usr/sbin/nmcli <<END
+#!/bin/sh
+/usr/bin/nmcli "\$@" | awk -v RS= '!/DEVICE:virbr10\n/ { print \$0 "\n" }'
+END
+expect_equal "one that it does not know is not said to be out of its reach because it does not run" \
+    "[(True, 'it does not know it')]" "$(status_of virbr10)"
 rm /usr/sbin/nmcli
 ip link set many1 nomaster
 check "one that is taken off is managed again" wait_until 10 is_managed many1

@@ -208,9 +208,21 @@ TEST_CASE("what networkmanager says of its devices is read by its numbers") {
     const auto devices = read_devices(
         "GENERAL.DEVICE:eth0\nGENERAL.STATE:100 (verbunden)\n\nGENERAL.DEVICE:a\\\\b\nGENERAL.STATE:10 (unmanaged)\n\n"
         "GENERAL.DEVICE:ovs0\nGENERAL.STATE:100 (connected)\n\nGENERAL.DEVICE:ovs0\nGENERAL.STATE:10 (unmanaged)\n\n"
-        "GENERAL.DEVICE:torn\n");
-    CHECK(devices == ManagedDevices{{"eth0", true}, {"a\\b", false}, {"ovs0", true}});
+        "GENERAL.DEVICE:00\\:1B\\:DC\nGENERAL.STATE:30 (disconnected)\n\nGENERAL.DEVICE:torn\n");
+    CHECK(devices == ManagedDevices{{"eth0", true}, {"a\\b", false}, {"ovs0", true}, {"00:1B:DC", true}});
     CHECK(read_devices("Error: NetworkManager is not running.\n").empty());
+}
+
+TEST_CASE("whether networkmanager leaves a link alone is said with the reason") {
+    const Result<ManagedDevices> devices(ManagedDevices{{"virbr10", false}, {"vnet0", true}});
+    const Result<ManagedDevices> silent(Failure{Error{"did not end", "nmcli", {}}});
+    using Said = std::pair<bool, std::string>;
+    CHECK(leaves_alone(devices, true, "virbr10") == Said{true, ""});
+    CHECK(leaves_alone(devices, true, "vnet0") == Said{false, "it manages it"});
+    CHECK(leaves_alone(devices, true, "vnet1") == Said{true, "it does not know it"});
+    CHECK(leaves_alone(devices, false, "vnet1") == Said{true, "it does not run"});
+    CHECK_FALSE(leaves_alone(silent, true, "virbr10").first);
+    CHECK(leaves_alone(silent, true, "virbr10").second.find("did not end") != std::string::npos);
 }
 
 TEST_CASE("an installed networkmanager that does not run finds a file when it starts") {
