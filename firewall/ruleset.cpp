@@ -421,6 +421,11 @@ std::string removal(const std::string& instance) {
     return text;
 }
 
+std::string admission(const std::string& instance, const std::string& segment, bool admitted) {
+    return std::string(admitted ? "add" : "delete") + " element inet " + table_name(instance) + " vm_segments { \"" +
+           segment + "\" }\n";
+}
+
 std::string ruleset(const Policy& policy) {
     const std::string table = table_name(policy.instance);
     Script script;

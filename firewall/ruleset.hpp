@@ -16,6 +16,10 @@ std::string ruleset(const Policy& policy);
 /// nft text that removes every table of the instance, present or not.
 std::string removal(const std::string& instance);
 
+/// nft text that has the rules of `instance`, which does not run, let pass what comes from outside to `segment` of
+/// another instance, or no longer. Fails where these have no such set, and has nothing to do there.
+std::string admission(const std::string& instance, const std::string& segment, bool admitted);
+
 /// The smallest nft text that turns the set contents of `from` into those of `to`; empty when there is nothing to do.
 /// Only for policies of the same_shape(). Pure.
 std::string elements(const Policy& from, const Policy& to);

@@ -78,6 +78,7 @@ struct Shared::Content {
         std::string name;
         std::string segment;
         std::optional<Cidr> network;
+        bool kept = false;
     };
     struct Needed {
         std::uint64_t space = 0;
@@ -140,7 +141,8 @@ Result<Shared::Content> Shared::load() const {
     try {
         const auto json = nlohmann::json::parse(**text);
         for (const auto& entry : json.at("instances")) {
-            Content::Instance instance{entry.at("namespace"), entry.at("name"), entry.at("segment"), std::nullopt};
+            Content::Instance instance{entry.at("namespace"), entry.at("name"), entry.at("segment"), std::nullopt,
+                                       entry.value("kept", false)};
             if (entry.contains("network")) instance.network = Cidr::parse(entry.at("network").get<std::string>());
             content.instances.push_back(std::move(instance));
         }
@@ -170,6 +172,7 @@ Result<void> Shared::save(const Content& content) const {
     for (const auto& instance : content.instances) {
         Json entry{{"namespace", instance.space}, {"name", instance.name}, {"segment", instance.segment}};
         if (instance.network) entry["network"] = to_string(*instance.network);
+        if (instance.kept) entry["kept"] = true;
         json["instances"].push_back(std::move(entry));
     }
     for (const auto& entry : content.sysctls) {
@@ -186,12 +189,18 @@ Result<void> Shared::save(const Content& content) const {
     return replace_file_unsynced(path, json.dump(1) + "\n");
 }
 
-bool Shared::is_alive(const std::string& instance) const {
+bool Shared::runs(const std::string& instance) const {
     return instance == instance_ || running_instance(folder_, instance).has_value();
 }
 
-bool Shared::is_one_alive(const std::vector<std::string>& instances) const {
-    return std::any_of(instances.begin(), instances.end(), [&](const std::string& one) { return is_alive(one); });
+bool Shared::is_alive(const Content& content, const std::string& instance) const {
+    const auto is_kept = [&](const Content::Instance& one) { return one.kept && one.name == instance; };
+    return runs(instance) || std::any_of(content.instances.begin(), content.instances.end(), is_kept);
+}
+
+bool Shared::is_one_alive(const Content& content, const std::vector<std::string>& instances) const {
+    return std::any_of(instances.begin(), instances.end(),
+                       [&](const std::string& one) { return is_alive(content, one); });
 }
 
 Result<void> Shared::join(std::string_view segment, std::optional<Cidr> network) {
@@ -204,14 +213,14 @@ Result<void> Shared::join(std::string_view segment, std::optional<Cidr> network)
     for (auto at = content->instances.begin(); at != content->instances.end(); ++at) {
         if (at->name == instance_) own = at;
         if (at->name == instance_ || at->space != space || !network || !at->network) continue;
-        if (at->network->overlaps(*network) && is_alive(at->name)) {
+        if (at->network->overlaps(*network) && is_alive(*content, at->name)) {
             return Failure{
                 Error{to_string(*network) + " overlaps " + to_string(*at->network) + " of the instance " + at->name,
                       "network.address", "choose another network, or \"auto\""}};
         }
     }
     if (own == content->instances.end()) own = content->instances.insert(own, Content::Instance{});
-    *own = {space, instance_, std::string(segment), network};
+    *own = {space, instance_, std::string(segment), network, false};
     return save(*content);
 }
 
@@ -221,7 +230,8 @@ Result<std::vector<SharedInstance>> Shared::instances() const {
     std::vector<SharedInstance> result;
     for (const auto& instance : content->instances) {
         if (instance.space != network_namespace()) continue;
-        result.push_back({instance.name, instance.segment, instance.network, is_alive(instance.name)});
+        result.push_back({instance.name, instance.segment, instance.network, is_alive(*content, instance.name),
+                          runs(instance.name)});
     }
     return result;
 }
@@ -283,7 +293,7 @@ Result<void> Shared::release_sysctl(const SetSysctl& change) {
     if (entry == content->sysctls.end()) return restore(change.before, change.ours);
 
     std::erase(entry->users, instance_);
-    if (is_one_alive(entry->users)) return save(*content);
+    if (is_one_alive(*content, entry->users)) return save(*content);
     if (auto restored = restore(entry->before, entry->ours); !restored) return restored;
     content->sysctls.erase(entry);
     return save(*content);
@@ -343,9 +353,18 @@ Result<void> Shared::release(std::string_view thing, const std::function<Result<
     const auto entry = content->find_thing(thing);
     if (entry == content->things.end()) return remove();
     std::erase(entry->users, instance_);
-    if (is_one_alive(entry->users)) return save(*content);
+    if (is_one_alive(*content, entry->users)) return save(*content);
     if (auto removed = remove(); !removed) return removed;
     content->things.erase(entry);
+    return save(*content);
+}
+
+Result<void> Shared::keep() {
+    const auto lock = lock_shared(folder_);
+    if (!lock) return Failure{lock.error()};
+    auto content = load();
+    if (!content) return Failure{std::move(content).error()};
+    for (auto& instance : content->instances) instance.kept |= instance.name == instance_;
     return save(*content);
 }
 

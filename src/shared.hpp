@@ -3,8 +3,9 @@
 // What instances on one machine share: the folder /run/vmrouter. An instance is alive while it holds the lock on
 // NAME.lock; the file `shared` (guarded by a lock on `shared-lock`) lists the instances and says which of them needs
 // which sysctl and what its value was before the first of them, so that the first to stop does not break the second and
-// the last one restores. An instance that was killed no longer counts, but the values from before it are kept. Root
-// alone can open the files that are locked: who can read a file can lock it.
+// the last one restores. An instance that was killed no longer counts, but the values from before it are kept; one that
+// left its segment up on purpose (on_exit = "keep") counts until it is undone. Root alone can open the files that are
+// locked: who can read a file can lock it.
 
 #include <functional>
 #include <optional>
@@ -24,7 +25,8 @@ struct SharedInstance {
     std::string name;
     std::string segment;
     std::optional<Cidr> network;
-    bool alive = false;
+    bool alive = false;  ///< it runs, or what it made was left up on purpose
+    bool runs = false;
     friend bool operator==(const SharedInstance&, const SharedInstance&) = default;
 };
 
@@ -84,6 +86,9 @@ public:
     /// It counts on it no longer. When no living instance does, `remove` is run, and none can begin to meanwhile.
     Result<void> release(std::string_view thing, const std::function<Result<void>()>& remove);
 
+    /// This instance ends and what it made stays: it counts as before until it joins again or leaves.
+    Result<void> keep();
+
     /// Takes this instance off the list; the last one that leaves removes the files.
     Result<void> leave();
 
@@ -91,8 +96,9 @@ private:
     struct Content;
     [[nodiscard]] Result<Content> load() const;
     [[nodiscard]] Result<void> save(const Content& content) const;
-    [[nodiscard]] bool is_alive(const std::string& instance) const;
-    [[nodiscard]] bool is_one_alive(const std::vector<std::string>& instances) const;
+    [[nodiscard]] bool runs(const std::string& instance) const;
+    [[nodiscard]] bool is_alive(const Content& content, const std::string& instance) const;
+    [[nodiscard]] bool is_one_alive(const Content& content, const std::vector<std::string>& instances) const;
 
     std::string folder_;
     std::string instance_;

@@ -96,6 +96,7 @@ Result<void> LocalPrivileged::join() {
 Result<void> LocalPrivileged::make_tables() {
     const CreatedTable change{"inet", firewall::table_name(plan_.instance)};  // and those of the same name beside it
     if (auto recorded = changes_->record(change); !recorded) return recorded;
+    admit_in_idle_tables(nft_, *shared_, plan_.instance, true);
     return live_.apply(plan_.policy, clock_.monotonic());
 }
 

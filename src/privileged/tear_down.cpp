@@ -11,7 +11,9 @@ std::vector<Error> LocalPrivileged::tear_down(bool keep) {
     std::vector<Error> errors;
     if (!changes_) return errors;
     background_.finish(std::chrono::seconds(10));  // what is told must not arrive after it was undone
-    if (!keep) {
+    if (keep) {
+        if (auto kept = shared_->keep(); !kept) errors.push_back(std::move(kept).error());
+    } else {
         MachineUndoer undoer(netlink_, *shared_, nft_, runner_, plan_.instance);
         undoer.leave_links(remember_ports());
         errors = changes_->undo_all(undoer);

@@ -1,5 +1,7 @@
 #include "src/privileged/undo.hpp"
 
+#include <algorithm>
+
 #include "firewall/checksum_fill.hpp"
 #include "firewall/foreign.hpp"
 #include "firewall/ruleset.hpp"
@@ -10,7 +12,18 @@
 
 namespace vmrouter {
 
+void admit_in_idle_tables(firewall::Nft& nft, const Shared& shared, const std::string& instance, bool admitted) {
+    const auto instances = shared.instances();
+    if (!instances) return;
+    const auto self = std::find_if(instances->begin(), instances->end(),
+                                   [&](const SharedInstance& one) { return one.name == instance; });
+    if (self == instances->end() || self->segment.empty()) return;
+    for (const auto& one : *instances)
+        if (!one.runs) static_cast<void>(nft.run(firewall::admission(one.name, self->segment, admitted)));
+}
+
 Result<void> MachineUndoer::undo_table(const CreatedTable&) {
+    admit_in_idle_tables(nft_, shared_, instance_, false);
     return nft_.run(firewall::removal(instance_));
 }
 

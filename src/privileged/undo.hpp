@@ -15,6 +15,10 @@ inline constexpr const char* resolved_program = "systemd-resolved";
 /// Our rules in chains of others, as what instances with the same mark count on together; see InsertedRule.
 std::string pass_rules(const std::string& family, std::uint32_t mark);
 
+/// The rules of instances that do not run, killed or kept, know nothing of one that came later: they let pass what
+/// comes to its segment from outside, or no longer.
+void admit_in_idle_tables(firewall::Nft& nft, const Shared& shared, const std::string& instance, bool admitted);
+
 /// Undoes what the kernel's links, our tables and other programs were given.
 class MachineUndoer final : public KernelUndoer {
 public:

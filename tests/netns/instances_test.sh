@@ -149,6 +149,46 @@ stop_this "$FIRST"
 iptables -P FORWARD ACCEPT
 nft delete table ip filter
 
+step "what stays up with on_exit = keep stays whole when another instance stops"
+nft 'table inet admin { chain forward { type filter hook forward priority 10; policy drop; }; }'
+start_vmrouter --bridge virbr10 --mtu 1400
+start_other --bridge virbr11 --on-exit keep
+guest_add g1
+guest_static g1 192.168.100.11/24 192.168.100.1
+has_mtu() { [ "$(cat /sys/class/net/virbr10/mtu)" = 1400 ]; }
+check "a port of 1500 does not make the bridge's 1400 more" wait_until 5 has_mtu
+stop_this "$SECOND"
+SECOND=""
+LAB_SEGMENT=virbr11
+guest_add g2
+guest_static g2 192.168.101.11/24 192.168.101.1
+expect_reach g2 tcp inet 198.51.100.10 80
+expect_reach g1 tcp inet 198.51.100.10 80
+stop_this "$FIRST"
+expect_reach g2 tcp inet 198.51.100.10 80
+expect_refused g2 tcp lan 192.168.1.50 22
+in_kept() { nft list set inet vmrouter_virbr11 vm_segments | grep -c virbr12 || true; }
+expect_equal "it knows nothing of one that comes later" 0 "$(in_kept)"
+guest_delete g1
+LAB_SEGMENT=virbr12
+start_vmrouter --bridge virbr12
+FIRST=$VMROUTER_PID
+guest_add g1
+guest_static g1 192.168.100.11/24 192.168.100.1
+expect_reach g1 tcp inet 198.51.100.10 80
+expect_refused g1 tcp lan 192.168.1.50 22
+expect_reach g2 tcp inet 198.51.100.10 80
+guest_delete g1
+guest_delete g2
+LAB_SEGMENT=virbr10
+stop_this "$FIRST"
+expect_equal "and nothing of one that is gone" 0 "$(in_kept)"
+expect_equal "our rule in the chain of others is there" 0x00100000 \
+    "$(nft list chain inet admin forward | sed -n 's/.*meta mark & \(0x[0-9a-f]*\) .*/\1/p')"
+run_vmrouter 0 down
+expect_equal "and goes with the last" "" "$(nft list chain inet admin forward | grep 'meta mark' || true)"
+nft delete table inet admin
+
 step "names that differ in a sign only"
 start_vmrouter --bridge br-a
 start_other --bridge br_a

@@ -70,6 +70,21 @@ TEST_CASE("what serves all that count on it is removed by the last of these") {
         b.kill();
         REQUIRE(release(a, "rule 1"));
     }
+    SECTION("one has left its segment up until it is undone") {
+        REQUIRE(b.shared.join("virbr11", std::nullopt));
+        REQUIRE(b.shared.keep());
+        b.kill();
+        REQUIRE(release(a, "rule 1"));
+        CHECK(removed.empty());
+        REQUIRE(release(b, "rule 1"));  // `vmrouter down`
+    }
+    SECTION("one has left its segment up, came back and was killed") {
+        REQUIRE(b.shared.join("virbr11", std::nullopt));
+        REQUIRE(b.shared.keep());
+        REQUIRE(b.shared.join("virbr11", std::nullopt));
+        b.kill();
+        REQUIRE(release(a, "rule 1"));
+    }
     SECTION("a failure is tried again") {
         REQUIRE(release(b, "rule 1"));
         CHECK_FALSE(a.shared.release("rule 1", [] { return Result<void>(Failure{Error{"busy", {}, {}}}); }));
@@ -93,10 +108,14 @@ TEST_CASE("instances are listed with their segments and whether they live") {
     a.kill();
     const auto listed = b.shared.instances();
     REQUIRE(listed);
-    CHECK(*listed == std::vector<SharedInstance>{{"virbr10", "virbr10", Cidr::parse("192.168.100.1/24"), false},
-                                                 {"enp6s0", "enp6s0", Cidr::parse("192.168.101.1/24"), true}});
+    CHECK(*listed == std::vector<SharedInstance>{{"virbr10", "virbr10", Cidr::parse("192.168.100.1/24"), false, false},
+                                                 {"enp6s0", "enp6s0", Cidr::parse("192.168.101.1/24"), true, true}});
     REQUIRE(b.shared.leave());
     CHECK(b.shared.instances()->size() == 1);
+    REQUIRE(a.shared.keep());
+    CHECK(b.shared.instances()->at(0).alive);
+    CHECK_FALSE(b.shared.instances()->at(0).runs);
+    CHECK_FALSE(b.shared.join("enp6s0", Cidr::parse("192.168.100.1/25")));
 }
 
 TEST_CASE("an instance hears of another that comes and goes and of nothing else") {

@@ -234,3 +234,22 @@ TEST_CASE("a sysctl of a vanished interface is no error on the way out and an op
     CHECK(sysctls.values.empty());
     CHECK(sysctls.writes == 1);
 }
+
+TEST_CASE("what an instance needs that has left its segment up stays") {
+    const TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a(base.path(), "virbr10", sysctls);
+    Instance b(base.path(), "virbr11", sysctls);
+    for (auto* instance : {&a, &b}) {
+        REQUIRE(instance->shared.join("a segment", std::nullopt));
+        REQUIRE(instance->need(kForwarding, "1"));
+    }
+    REQUIRE(a.shared.keep());
+    a.kill();
+    b.stop();
+    CHECK(sysctls.values[kForwarding] == "1");
+    Instance down(base.path(), "virbr10", sysctls);
+    down.stop();
+    CHECK(sysctls.values[kForwarding] == "0");
+    CHECK(files_in(base.path()) == std::vector<std::string>{});
+}
