@@ -84,14 +84,26 @@ std::optional<std::size_t> word(const Value& value, const Field& field, std::spa
     return field.refuse(value, wanted, near ? "did you mean " + quoted(*near) + "?" : "");
 }
 
-std::optional<std::string> interface_name(const Value& value, const Field& field) {
+namespace {
+
+std::optional<std::string> link_name(const Value& value, const Field& field, bool (*is_name)(std::string_view),
+                                     const std::string& hint) {
     const auto* text = value.string();
-    if (!text || !is_interface_name(*text))
-        return field.refuse(value, "an interface name", "1 to 15 letters, digits, '.', '_' or '-'");
+    if (!text || !is_name(*text)) return field.refuse(value, "an interface name", hint);
     // Folders of /proc/sys/net/ipv4/conf with a meaning of their own, and the loopback.
     if (*text == "all" || *text == "default" || *text == "lo")
         return field.refuse(value, "an interface name", quoted(*text) + " means something else to the kernel");
     return *text;
+}
+
+}  // namespace
+
+std::optional<std::string> interface_name(const Value& value, const Field& field) {
+    return link_name(value, field, is_kernel_interface_name, "1 to 15 bytes without a slash, a colon or white space");
+}
+
+std::optional<std::string> plain_interface_name(const Value& value, const Field& field) {
+    return link_name(value, field, is_interface_name, "1 to 15 letters, digits, '.', '_' or '-'");
 }
 
 std::optional<std::string> required_path(const Value& value, const Field& field) {

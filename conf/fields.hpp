@@ -24,6 +24,8 @@ std::optional<std::uint64_t> integer_between(const Value& value, const Field& fi
                                              std::uint64_t most);
 
 std::optional<std::string> interface_name(const Value& value, const Field& field);
+/// The same for an interface that files, tables and commands are called after: letters, digits, '.', '_' or '-'.
+std::optional<std::string> plain_interface_name(const Value& value, const Field& field);
 /// An absolute path, or "" for none.
 std::optional<std::string> path(const Value& value, const Field& field);
 std::optional<std::string> required_path(const Value& value, const Field& field);

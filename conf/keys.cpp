@@ -47,9 +47,9 @@ void set_block_list(const Value& value, const Field& field, Config& config) {
 
 constexpr Key<Config> network_keys[] = {
     {{"bridge", "bridge", "BRIDGE", "", "The bridge to serve: created when absent, adopted when there"},
-     set<&Config::network, &Network::bridge, interface_name>},
+     set<&Config::network, &Network::bridge, plain_interface_name>},
     {{"interface", "interface", "INTERFACE", "", "The existing interface to serve instead of a bridge"},
-     set<&Config::network, &Network::interface, interface_name>},
+     set<&Config::network, &Network::interface, plain_interface_name>},
     {{"address", "address", "ADDRESS/LENGTH|auto", "\"auto\"",
       "Our address on the segment; auto takes 192.168.100.1/24, or the next that overlaps no network of the host"},
      set<&Config::network, &Network::address, or_auto<segment_address>>},

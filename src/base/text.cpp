@@ -170,8 +170,8 @@ std::optional<std::string_view> nearest(std::string_view text, std::span<const s
 }
 
 bool is_utf8(std::string_view text) {
-    constexpr std::uint32_t least[] = {0, 0x80, 0x800,
-                                       0x10000};  // of 0, 1, 2, 3 further bytes: shorter forms are wrong
+    // Of a code with 0, 1, 2, 3 further bytes: what is less has a shorter form, and this one is wrong.
+    constexpr std::uint32_t least[] = {0, 0x80, 0x800, 0x10000};
     for (std::size_t at = 0; at < text.size();) {
         const auto lead = static_cast<std::uint8_t>(text[at++]);
         const std::size_t further = lead < 0x80       ? 0
@@ -189,6 +189,14 @@ bool is_utf8(std::string_view text) {
         if (code < least[further] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) return false;
     }
     return true;
+}
+
+bool is_kernel_interface_name(std::string_view name) {
+    const auto is_refused = [](char c) {
+        return c == '/' || c == ':' || c == '\0' || c == ' ' || (c >= '\t' && c <= '\r');
+    };
+    return !name.empty() && name.size() <= 15 && name != "." && name != ".." &&
+           std::none_of(name.begin(), name.end(), is_refused);
 }
 
 bool is_interface_name(std::string_view name) {

@@ -45,5 +45,8 @@ std::optional<std::string_view> nearest(std::string_view text, std::span<const s
 /// 1 to 15 bytes that the kernel takes as an interface name and that are safe in rule sets, paths and shells:
 /// letters, digits, '.', '_', '-', ':' is refused; not "." or "..".
 bool is_interface_name(std::string_view name);
+/// Every name that the kernel takes: 1 to 15 bytes without a slash, a colon or white space. Only for what is quoted or
+/// compared, never for a name that becomes part of a file, a table or a command.
+bool is_kernel_interface_name(std::string_view name);
 
 }  // namespace vmrouter

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Nothing polls: with a guest that holds a lease and says nothing, no thread of vmrouter wakes up.
+# Nothing polls: with a guest that holds a lease and says nothing, no thread of vmrouter wakes up; and what does not concern it
+# wakes it for a moment only.
 #
 #     inet --- gw --- host --- virbr10 --- g1 (udhcpc)
 . "$(dirname "$0")/lib.sh"
@@ -32,4 +33,19 @@ for _ in 1 2 3; do # neighbours on the LAN are re-checked by the kernel now and 
     [ "$before" != "$after" ] || { quiet=yes && break; }
 done
 expect_equal "five seconds without a wake-up" yes "$quiet"
+
+step "what router advertisements change on other links starts no repair"
+background host calls strace -f -qq -e trace=recvfrom,sendto,sendmsg,sendmmsg -o "$LAB/calls" -p "$VMROUTER_PID"
+wait_until 10 grep -q 'TracerPid:.*[1-9]' "/proc/$VMROUTER_PID/status"
+heard() { [ "$(grep -c "recvfrom(.*RTM_NEWADDR" "$LAB/calls")" -ge "$1" ]; }
+for lifetime in 901 902 903; do # the kernel says the same whoever changes it
+    ip -6 addr change 2001:db8:1::2/64 dev eth0 valid_lft $lifetime preferred_lft 300
+    check "it hears of that" wait_until 5 heard $((lifetime - 900))
+done
+said() { grep -cE ' send(to|msg|mmsg)\(' "$LAB/calls" || true; }
+has_asked() { [ "$(said)" -gt 0 ]; }
+expect_equal "and asks the kernel nothing" 0 "$(said)"
+sysctl -qw net.ipv6.conf.virbr10.disable_ipv6=0
+check "when IPv6 comes to the segment it does" wait_until 5 has_asked
+kill "$LAB_BACKGROUND"
 stop_vmrouter TERM

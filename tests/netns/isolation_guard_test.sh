@@ -67,7 +67,13 @@ client=$LAB_BACKGROUND
 address=$(guest_address g1)
 expect_reach g1 tcp inet 198.51.100.10 80
 expect_reach g1 icmp host 192.168.100.1
+background g1 flow python3 -I "$LAB/repo/tests/netns/session.py" 198.51.100.10 80
+wait_until 5 grep -q heard "$LAB/g1-flow.log"
+flows() { conntrack -L -p tcp --state ESTABLISHED -s "$1" 2>/dev/null | wc -l; }
+has_no_flow() { [ "$(flows "$address")" = 0 ]; }
+expect_equal "its connection is known" 1 "$(flows "$address")"
 guest_release g1
+check "and cut with the lease" wait_until 5 has_no_flow
 kill "$client" && wait_until 5 lab_dead "$client" # or its script takes the next address away
 in_node g1 ip addr add "$address/24" dev eth0
 in_node g1 ip route replace default via 192.168.100.1

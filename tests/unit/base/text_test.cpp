@@ -46,4 +46,8 @@ TEST_CASE("Interface names that could leave their quotes are refused") {
     CHECK(is_interface_name("enp6s0.100"));
     for (const auto* bad : {"", "..", "a/b", "a b", "a\"b", "a;b", "eth*", "-x", "sixteen-bytes-xx"})
         CHECK_FALSE(is_interface_name(bad));
+    for (const auto* taken : {"vpn+1", "a\"b", "a;b", "eth*", "-x", "br\xc3\xbc"})
+        CHECK(is_kernel_interface_name(taken));
+    for (const auto* bad : {"", ".", "..", "a/b", "a b", "a\tb", "eth0:1", "sixteen-bytes-xx"})
+        CHECK_FALSE(is_kernel_interface_name(bad));
 }

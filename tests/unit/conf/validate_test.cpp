@@ -216,6 +216,8 @@ TEST_CASE("Two forwards do not listen at one place") {
 
 TEST_CASE("Uplinks are other interfaces than the segment") {
     CHECK(wrong("firewall.uplink = \"wg0\"") == "");
+    CHECK(wrong("firewall.uplink = [\"vpn+1\", \"a;b\"]") == "");
+    CHECK(wrong("firewall.uplink = \"eth0:1\"").find("without a slash, a colon") != std::string::npos);
     CHECK(wrong("firewall.uplink = [\"eth0\", \"br0\"]") ==
           "vm.toml:3:19: firewall.uplink names \"br0\", the segment itself\n");
     CHECK(wrong("firewall.uplink = [\"eth0\", \"eth0\"]").find("twice") != std::string::npos);
