@@ -14,6 +14,7 @@
 
 #include "src/base/log.hpp"
 #include "src/dns_setup.hpp"
+#include "src/greeting.hpp"
 #include "src/link/bridge.hpp"
 #include "src/link/monitor.hpp"
 #include "src/notify.hpp"
@@ -66,7 +67,8 @@ Result<void> remember_address(const conf::Config& config, const Plan& plan) {
 void greet(const Plan& plan, const conf::Config& config) {
     for (const auto& warning : plan.warnings) logger.warn("{}", warning);
     if (!plan.segment) {
-        logger.info("CONFINE user-mode guests of {} users to the internet", plan.policy.usermode.uids.size());
+        const auto users = plan.policy.usermode.uids.size();
+        logger.info("CONFINE user-mode guests of {} user{} to the internet", users, users == 1 ? "" : "s");
         logger.info("READY press Ctrl-C to stop and leave the machine as it was found");
         return;
     }
@@ -76,8 +78,7 @@ void greet(const Plan& plan, const conf::Config& config) {
     logger.info("SERVE {} {} as {}{}{}", segment.is_bridge ? "bridge" : "interface", segment.name,
                 to_string(segment.address), config.dhcp.enabled ? ", DHCP" : "", config.dns.enabled ? ", DNS" : "");
     logger.info("UPLINK {}", uplinks.empty() ? "none yet" : uplinks);
-    logger.info("BLOCK the LAN ({} networks), this host and all IPv6; guests reach the internet and nothing else",
-                plan.policy.lan.size());
+    logger.info("BLOCK {}", isolation_line(config, plan.policy.lan.size()));
     logger.info("LEASES {}", plan.leases_file);
     if (segment.is_bridge)
         logger.info(

@@ -189,6 +189,7 @@ json status_document(const StatusParts& parts) {
                           {"mtu", segment.mtu}};
     }
     out["uplinks"] = uplink_documents(parts.plan.uplinks);
+    out["internet"] = !parts.plan.policy.segment || parts.plan.policy.segment->internet;
     out["blocked_networks"] = json::array();
     for (const auto& prefix : parts.plan.lans) out["blocked_networks"].push_back(to_string(prefix));
     out["health"] = json::array();

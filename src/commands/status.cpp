@@ -89,7 +89,10 @@ void add_facts(std::string& text, const json& document, const Terminal& terminal
     std::string networks;
     for (const auto& one : list_of(document, "blocked_networks"))
         if (one.is_string()) networks += (networks.empty() ? "" : ", ") + one.get<std::string>();
-    line(text, terminal, "BLOCKED", "this host, all IPv6" + (networks.empty() ? "" : ", " + networks));
+    const bool closed = document.contains("internet") && document["internet"] == false;
+    line(text, terminal, "BLOCKED",
+         (closed ? "the internet (firewall.internet = false), " : "") + std::string("this host, all IPv6") +
+             (networks.empty() ? "" : ", " + networks));
 }
 
 void add_upstreams(std::string& text, const json& document, const Terminal& terminal) {

@@ -47,6 +47,14 @@ TEST_CASE("The status screen is the golden one") {
     }());
 }
 
+TEST_CASE("A closed segment is seen on the status screen") {
+    auto document = sample();
+    CHECK(status_screen(document, now, {}).find("BLOCKED  this host, ") != std::string::npos);
+    document["internet"] = false;
+    CHECK(status_screen(document, now, {}).find("BLOCKED  the internet (firewall.internet = false), this host, ") !=
+          std::string::npos);
+}
+
 TEST_CASE("The status screen fits 100 columns, and whatever a document lacks is left out") {
     const auto text = status_screen(sample(), now, {true, false, 100});
     for (std::size_t at = 0; at < text.size();) {
