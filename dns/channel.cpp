@@ -157,6 +157,13 @@ void Engine::settle() {
 
 // --- Channel ---
 
+void Attempt::abandon() {
+    if (channel_ == nullptr || abandoned_) return;
+    abandoned_ = true;
+    ++channel_->abandoned_;
+    channel_->pool_.after_abandon(*channel_);
+}
+
 std::unique_ptr<Channel> Channel::open(Engine& engine, ChannelPool& pool) {
     auto channel = std::unique_ptr<Channel>(new Channel(engine, pool));
 
@@ -216,7 +223,7 @@ void Channel::send(std::unique_ptr<Attempt> attempt, Bytes query) {
     attempt->channel_ = this;
     ids_.push_back(attempt->id_);
     ++sent_;
-    pool_.after_send(*this);
+    pool_.share(*this);
     ares_send(ares_, message.data(), static_cast<int>(query.size()), query_ended, attempt.release());
 }
 
@@ -233,13 +240,16 @@ void Channel::query_ended(void* context, int status, int /*timeouts*/, unsigned 
     assert(id != channel.ids_.end());
     *id = channel.ids_.back();
     channel.ids_.pop_back();
+    const bool abandoned = attempt->abandoned_;
+    if (abandoned) --channel.abandoned_;
+    attempt->channel_ = nullptr;
 
     auto ending = ending_of(status);
     const Bytes bytes = response != nullptr && size > 0 ? Bytes{response, static_cast<std::size_t>(size)} : Bytes{};
     if (ending == Ending::Answered && bytes.size() < header_size) ending = Ending::Refused;
     if (ending == Ending::Refused && channel.tcp_) ending = Ending::Broken;
     channel.engine_.note(std::move(attempt), ending, bytes);
-    if (ending != Ending::Cancelled) channel.pool_.after_end(channel);
+    if (ending != Ending::Cancelled) channel.pool_.after_end(channel, abandoned);
 }
 
 // The socket calls are our own: one call gives a socket that is non-blocking and bound to its device, link-local
@@ -323,15 +333,16 @@ ChannelPool::~ChannelPool() {
 }
 
 Channel* ChannelPool::add() {
-    if (all_.size() >= full_channels || engine_.channels() >= all_channels) return nullptr;
+    if (all_.size() >= full_channels) return nullptr;
+    if (all_.size() >= least_channels && engine_.channels() >= all_channels) return nullptr;
     auto channel = Channel::open(engine_, *this);
     if (!channel) return nullptr;
     all_.push_back(std::move(channel));
     return all_.back().get();
 }
 
-/// An idle channel (its port will be new); else a further one; else the one that was shared longest ago. Once there is
-/// no idle one, all in sharing_ are busy.
+/// An idle channel (its port will be new); else a further one; else the one that was shared longest ago; else one in
+/// which nothing is awaited. Once there is no idle one, all in sharing_ are busy.
 Channel* ChannelPool::pick() {
     if (!idle_.empty()) {
         Channel* channel = idle_.back();
@@ -342,9 +353,9 @@ Channel* ChannelPool::pick() {
         if (Channel* channel = add()) return channel;
     }
     while (!sharing_.empty() && sharing_.front()->spoilt_) take_shared();
-    if (!sharing_.empty() && sharing_.front()->out() < comfortable_sharing) return take_shared();
+    if (!sharing_.empty() && sharing_.front()->awaited() < comfortable_sharing) return take_shared();
     if (Channel* channel = add()) return channel;
-    return sharing_.empty() ? nullptr : take_shared();
+    return sharing_.empty() ? take_abandoned() : take_shared();
 }
 
 Channel* ChannelPool::take_shared() {
@@ -352,6 +363,20 @@ Channel* ChannelPool::take_shared() {
     sharing_.pop_front();
     channel->shares_ = false;
     return channel;
+}
+
+/// One that has sent all it may and only waits for what nobody else waits for.
+Channel* ChannelPool::take_abandoned() {
+    const auto found =
+        std::find_if(all_.begin(), all_.end(), [](const auto& one) { return one->awaited() == 0 && !one->spoilt_; });
+    if (found == all_.end()) return nullptr;
+    Channel& channel = **found;
+    out_ -= channel.out();
+    abandoned_ -= channel.out();
+    ares_cancel(channel.ares_);
+    channel.sent_ = 0;
+    channel.tcp_ = false;
+    return &channel;
 }
 
 bool ChannelPool::send(std::unique_ptr<Attempt>& attempt, Bytes query) {
@@ -363,15 +388,22 @@ bool ChannelPool::send(std::unique_ptr<Attempt>& attempt, Bytes query) {
     return true;
 }
 
-void ChannelPool::after_send(Channel& channel) {
+/// Others may use it as well, if there is room in it.
+void ChannelPool::share(Channel& channel) {
     if (channel.shares_ || channel.spoilt_) return;
-    if (channel.out() >= most_sharing || channel.sent_ >= most_sent) return;
+    if (channel.awaited() >= most_sharing || channel.sent_ >= most_sent) return;
     channel.shares_ = true;
     sharing_.push_back(&channel);
 }
 
-void ChannelPool::after_end(Channel& channel) {
+void ChannelPool::after_abandon(Channel& channel) {
+    ++abandoned_;
+    share(channel);
+}
+
+void ChannelPool::after_end(Channel& channel, bool abandoned) {
     --out_;
+    if (abandoned) --abandoned_;
     if (channel.out() == 0) {
         channel.sent_ = 0;  // c-ares closes the sockets now
         channel.tcp_ = false;
@@ -380,7 +412,7 @@ void ChannelPool::after_end(Channel& channel) {
         else
             idle_.push_back(&channel);
     } else {
-        after_send(channel);  // room again, perhaps
+        share(channel);  // room again, perhaps
     }
 }
 

@@ -5,7 +5,9 @@
 // A c-ares channel keeps one UDP socket, hence one source port, as long as it has queries out. A spoofer must guess
 // port and id (RFC 5452), so while there are few queries each travels in a channel of its own, on a port that the
 // kernel drew for it alone. A channel costs about 80 kB; when more are out than there are channels, they share, up to
-// `most_sharing` in one, and a channel that has sent `most_sent` is left to run empty, which closes its socket.
+// `most_sharing` in one, and a channel that has sent `most_sent` is left to run empty, which closes its socket. What
+// nobody waits for any more (the guest was told SERVFAIL, another upstream was faster) does not count as out: names
+// that are never answered must not take the place of those that are.
 //
 // c-ares calls back from inside its own loops, from ares_send even. Those callbacks only take note; Engine tells the
 // attempts about it when c-ares has returned.
@@ -51,10 +53,14 @@ public:
     /// Called exactly once, never from inside send(). `response` may be written to and is gone afterwards.
     virtual void ended(Ending ending, std::span<std::uint8_t> response) = 0;
 
+    /// Nobody waits for its answer any more; how it ends is told all the same.
+    void abandon();
+
 private:
     friend class Channel;
-    Channel* channel_ = nullptr;
+    Channel* channel_ = nullptr;  ///< while it is on the wire
     std::uint16_t id_ = 0;
+    bool abandoned_ = false;
 };
 
 /// What all channels share: the epoll set, the wheel, and the queue of endings. One per process is enough.
@@ -127,8 +133,11 @@ public:
     void process(int readable, int writable);
 
     [[nodiscard]] std::size_t out() const { return ids_.size(); }
+    /// Of these, what somebody waits for.
+    [[nodiscard]] std::size_t awaited() const { return ids_.size() - abandoned_; }
 
 private:
+    friend class Attempt;
     friend class ChannelPool;
     explicit Channel(Engine& engine, ChannelPool& pool) : engine_(engine), pool_(pool) {}
 
@@ -145,6 +154,7 @@ private:
     ChannelPool& pool_;
     ares_channel ares_ = nullptr;
     std::vector<std::uint16_t> ids_;  ///< of the queries that are out
+    std::size_t abandoned_ = 0;       ///< how many of these nobody waits for
     std::size_t sent_ = 0;            ///< since the socket was opened
     bool tcp_ = false;                ///< a TCP socket is or was open since the channel was last idle
     bool received_ = false;           ///< in this process(): one datagram was read already
@@ -156,11 +166,13 @@ private:
 class ChannelPool {
 public:
     static constexpr std::size_t own_port_channels = 64;  ///< up to so many queries have a port each
-    static constexpr std::size_t full_channels = 256;
-    static constexpr std::size_t all_channels = 384;  ///< of all upstreams together
+    static constexpr std::size_t full_channels = 320;
+    static constexpr std::size_t all_channels = 512;   ///< of all upstreams together,
+    static constexpr std::size_t least_channels = 16;  ///< but an upstream always gets so many
     static constexpr std::size_t comfortable_sharing = 40;
     static constexpr std::size_t most_sharing = 64;  ///< as many full answers as a socket's buffer holds
     static constexpr std::size_t most_sent = 128;
+    static constexpr std::size_t room = full_channels * most_sharing;  ///< queries that may be out and awaited
 
     /// `device`: where queries must leave (SO_BINDTODEVICE), empty: wherever the routes lead.
     ChannelPool(Engine& engine, Endpoint endpoint, std::string device);
@@ -170,15 +182,20 @@ public:
     /// False, and `attempt` untouched, when everything is full.
     bool send(std::unique_ptr<Attempt>& attempt, Bytes query);
     [[nodiscard]] std::size_t out() const { return out_; }
+    /// More than half of what may be awaited is: what room there is belongs to questions that were never sent.
+    [[nodiscard]] bool crowded() const { return out_ - abandoned_ > room / 2; }
     [[nodiscard]] const Endpoint& endpoint() const { return endpoint_; }
 
 private:
+    friend class Attempt;
     friend class Channel;
     Channel* pick();
     Channel* add();
     Channel* take_shared();
-    void after_send(Channel& channel);
-    void after_end(Channel& channel);
+    Channel* take_abandoned();
+    void share(Channel& channel);
+    void after_abandon(Channel& channel);
+    void after_end(Channel& channel, bool abandoned);
     void sweep();
     void discard(Channel& channel);
 
@@ -189,6 +206,7 @@ private:
     std::vector<Channel*> idle_;
     std::deque<Channel*> sharing_;  ///< busy, with room for more
     std::size_t out_ = 0;
+    std::size_t abandoned_ = 0;  ///< of out_
     Timeout sweep_;
 };
 

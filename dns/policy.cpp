@@ -27,7 +27,7 @@ bool Admission::admit(Ipv4 guest, Monotonic now) {
 bool Admission::begin(Ipv4 guest) {
     Account& mine = account(guest, {});
     const std::size_t free = limits_.outstanding > outstanding_ ? limits_.outstanding - outstanding_ : 0;
-    if (mine.outstanding >= std::max(free, limits_.share)) {
+    if (mine.outstanding >= std::max(2 * free, limits_.share)) {
         ++mine.refused;
         ++refused_;
         return false;

@@ -22,7 +22,7 @@ struct AdmissionLimits {
     double crowded_per_second = 2000;  ///< per guest, while one asks more than we can even receive
     double crowded_burst = 2000;
     std::chrono::seconds crowded_time{10};  ///< how long that lasts after the last loss
-    std::size_t outstanding = 24576;        ///< queries that wait for an upstream, of all guests together
+    std::size_t outstanding = 15360;        ///< queries that wait for an upstream, of all guests together
     std::size_t share = 256;                ///< a guest always gets this many of them
     std::size_t guests = 4096;              ///< accounts kept; idle ones are forgotten when there are more
 };
@@ -45,8 +45,10 @@ public:
     void lost_queries(Monotonic now);
     /// May this guest's query be looked at? Takes one from its rate.
     bool admit(Ipv4 guest, Monotonic now);
-    /// May this guest have one more query outstanding upstream? A guest may hold as many as are still free (so one
-    /// alone gets half of all, two a third each, and so on), and `share` in any case. True counts it; pair with end().
+    /// May this guest have one more query outstanding upstream? A guest may hold twice as many as are still free (so
+    /// one alone gets two thirds of all, two get two fifths each, and so on), and `share` in any case: what is left for
+    /// those is a third of `outstanding` once more, which the upstreams have room for (ChannelPool::room). True counts
+    /// it; pair with end().
     bool begin(Ipv4 guest);
     void end(Ipv4 guest);
 

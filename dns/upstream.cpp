@@ -68,6 +68,8 @@ public:
         return true;
     }
 
+    [[nodiscard]] bool crowded() const { return pool_ && pool_->crowded(); }
+
     /// Ends what is out as Cancelled; the engine's next settle() tells, and refers to this server.
     void close() {
         pool_.reset();
@@ -193,6 +195,7 @@ public:
         (previous_ != nullptr ? previous_->next_ : exchange_->questions_) = next_;
         if (next_ != nullptr) next_->previous_ = previous_;
         exchange_ = nullptr;
+        abandon();
     }
 
 private:
@@ -459,11 +462,15 @@ void Exchange::ask_next(Monotonic when) {
             if (questions_ == nullptr) finish(Outcome::Status::Unreachable);
             return;
         }
-        asked_ = 0;
     }
+    // Many names that nobody answers: asking for each of them again would leave no room for those that are answered.
+    const bool is_out = questions_ != nullptr;
+    const auto ask_later = [&] { upstream_.engine_.wheel().set(overdue_, Upstream::first_repeat, when); };
+    if (is_out && server->crowded()) return ask_later();
+    if ((asked_ & server->bit()) != 0) asked_ = 0;
     last_asked_ = when;
     std::unique_ptr<Attempt> attempt = std::make_unique<Upstream::Question>(*this, *server, last_asked_);
-    if (!server->send(attempt, query_)) return upstream_.enqueue(*this);
+    if (!server->send(attempt, query_)) return is_out ? ask_later() : upstream_.enqueue(*this);
     asked_ |= server->bit();
     last_ = server;
     ++sent_;
@@ -520,6 +527,7 @@ void Exchange::finish(Outcome::Status status, std::span<std::uint8_t> bytes, con
     // The id on the wire was a random one; the caller gets back the one it knows.
     if (bytes.size() >= 2) std::copy_n(query_.begin(), 2, bytes.begin());
     outcome_ = {status, bytes, from};
+    if (status != Outcome::Status::Cancelled) upstream_.pump();
     if (waiter_) std::exchange(waiter_, nullptr).resume();
 }
 

@@ -51,19 +51,19 @@ TEST_CASE("When queries are lost each of several guests gets a lower rate for a 
     CHECK(admission.guests()[0].refused == 80 + 80 + 90);
 }
 
-TEST_CASE("A guest alone gets half of what may be outstanding and others still get theirs") {
+TEST_CASE("A guest alone gets two thirds of what may be outstanding and others still get theirs") {
     Admission admission({.outstanding = 1000, .share = 50});
     const auto fill = [&](Ipv4 guest) {
         std::size_t count = 0;
         while (admission.begin(guest)) ++count;
         return count;
     };
-    CHECK(fill(first) == 500);
-    CHECK(fill(second) == 250);
-    CHECK(fill(Ipv4(192, 168, 100, 4)) == 125);
+    CHECK(fill(first) == 667);
+    CHECK(fill(second) == 222);
+    CHECK(fill(Ipv4(192, 168, 100, 4)) == 74);
     for (std::uint8_t i = 10; i < 20; ++i) CHECK(fill(Ipv4(192, 168, 100, i)) >= 50);
-    CHECK(admission.outstanding(first) == 500);
-    for (int i = 0; i < 500; ++i) admission.end(first);
+    CHECK(admission.outstanding(first) == 667);
+    for (int i = 0; i < 667; ++i) admission.end(first);
     CHECK(admission.outstanding(first) == 0);
     CHECK(admission.begin(first));
 }

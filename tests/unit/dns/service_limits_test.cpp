@@ -114,17 +114,24 @@ TEST_CASE("questions whose names hash alike are told apart") {
     CHECK(lab.service->counters().outstanding == names.size());
 }
 
+namespace {
+
+/// Says nothing about what is under dead.example.
+std::optional<ScriptedUpstream::Answer> silent_about_the_dead(const ScriptedUpstream::Asked& asked) {
+    Name name;
+    std::size_t position = 12;
+    name.read_uncompressed(asked.query, position);
+    if (to_string(name).ends_with("dead.example")) return std::nullopt;
+    return ScriptedUpstream::Answer{make_response(asked.query)};
+}
+
+}  // namespace
+
 TEST_CASE("one guest's unanswerable questions do not cost the others theirs") {
     Lab lab;
-    lab.config.admission.outstanding = 400;
+    lab.config.admission.outstanding = 300;
     lab.config.admission.share = 50;
-    lab.server().script = [](const auto& asked) -> std::optional<ScriptedUpstream::Answer> {
-        Name name;
-        std::size_t position = 12;
-        name.read_uncompressed(asked.query, position);
-        if (to_string(name).ends_with("dead.example")) return std::nullopt;
-        return ScriptedUpstream::Answer{make_response(asked.query)};
-    };
+    lab.server().script = silent_about_the_dead;
     lab.start();
     Guest greedy{lab.port};
     for (int i = 0; i < 1000; ++i) {
@@ -141,6 +148,32 @@ TEST_CASE("one guest's unanswerable questions do not cost the others theirs") {
         CHECK(answers(lab.answer(other)) == 1);
         CHECK(Steady::now() - begin < 200ms);
     }
+}
+
+TEST_CASE("as many unanswerable questions as several guests may ask leave room for others") {
+    Lab lab;
+    lab.server().script = silent_about_the_dead;
+    lab.start();
+    std::vector<std::unique_ptr<Guest>> greedy;
+    for (const auto guest : {Ipv4{127, 0, 66, 10}, Ipv4{127, 0, 66, 11}, Ipv4{127, 0, 66, 12}})
+        greedy.push_back(std::make_unique<Guest>(lab.port, guest));
+    const auto all_ask = [&](const std::string& round) {
+        for (int i = 0; i < 12000; ++i) {
+            greedy[static_cast<std::size_t>(i) % 3]->send(
+                make_query({.name = "n" + std::to_string(i) + round + ".dead.example"}));
+            if (i % 200 == 0) lab.run(1ms);
+        }
+    };
+    Guest other{lab.port, Ipv4{127, 0, 66, 3}};
+    for (int round = 0; round < 2; ++round) {
+        all_ask(std::to_string(round));
+        lab.run(1000ms);  // until they would be asked for again
+        const auto begin = Steady::now();
+        other.send(make_query({.name = "m" + std::to_string(round) + ".example"}));
+        CHECK(answers(lab.answer(other)) == 1);
+        CHECK(Steady::now() - begin < 1000ms);
+    }
+    CHECK(lab.service->upstreams()[0].out > 10000);
 }
 
 TEST_CASE("a guest that floods does not take the others' place in the queue") {
