@@ -119,6 +119,7 @@ public:
             answer_.wire.assign(message_.begin(), message_.begin() + static_cast<std::ptrdiff_t>(end_));
             if (opts_ > 0) patch_u16(10, static_cast<std::uint16_t>((message_[10] << 8 | message_[11]) - 1));
         }
+        if (has_long_ttl_) cap_ttls();
         answer_.negative = answer_.rcode == Rcode::NxDomain || (answer_.rcode == Rcode::NoError && !has_data_);
         answer_.lifetime = lifetime();
         return true;
@@ -129,7 +130,7 @@ private:
         answer_.ttls.clear();
         answer_.removed.clear();
         answer_.removed_count = answer_.unrelated_count = 0;
-        rewritten_ = has_data_ = false;
+        rewritten_ = has_data_ = has_long_ttl_ = false;
         opts_ = 0;
         least_ttl_ = std::numeric_limits<std::uint32_t>::max();
         soa_ttl_.reset();
@@ -169,8 +170,9 @@ private:
             ++answer_.unrelated_count;
             return false;
         }
-        // RFC 2181 section 8: a TTL with the top bit set counts as zero.
-        least_ttl_ = std::min(least_ttl_, record.ttl > 0x7fffffff ? 0 : record.ttl);
+        // RFC 8767 section 4: a TTL with the top bit set is a long one, no longer none at all (RFC 2181 section 8).
+        has_long_ttl_ |= record.ttl > rules_.max_ttl;
+        least_ttl_ = std::min({least_ttl_, record.ttl, rules_.max_ttl});
         if (const auto address = blocked_address(message_, record, rules_.blocked)) {
             ++answer_.removed_count;
             if (answer_.removed.size() < Answer::max_removed)
@@ -211,6 +213,16 @@ private:
         return soa_ttl_ ? std::min(least, *soa_ttl_) : 0;
     }
 
+    void cap_ttls() {
+        for (const std::uint16_t offset : answer_.ttls) {
+            Reader reader(answer_.wire);
+            reader.seek(offset);
+            if (reader.u32() <= rules_.max_ttl) continue;
+            patch_u16(offset, static_cast<std::uint16_t>(rules_.max_ttl >> 16));
+            patch_u16(offset + std::size_t{2}, static_cast<std::uint16_t>(rules_.max_ttl));
+        }
+    }
+
     void patch_u16(std::size_t at, std::uint16_t value) {
         answer_.wire[at] = static_cast<std::uint8_t>(value >> 8);
         answer_.wire[at + 1] = static_cast<std::uint8_t>(value);
@@ -228,6 +240,7 @@ private:
     std::uint32_t least_ttl_ = 0;
     std::optional<std::uint32_t> soa_ttl_;
     bool rewritten_ = false;
+    bool has_long_ttl_ = false;
     bool has_data_ = false;
 };
 

@@ -67,6 +67,8 @@ struct Local::Asked {
     [[nodiscard]] bool wants(Type wanted) const { return type() == wanted || type() == Type::Any; }
     /// The administrator sends this name somewhere (a route for the root names nothing).
     [[nodiscard]] bool is_routed() const { return route != nullptr && route_at < suffixes.labels(); }
+    /// What is said of a name of ours that has nothing itself: it is there when something below it is (RFC 8020).
+    [[nodiscard]] Rcode absent() const { return has_children ? Rcode::NoError : Rcode::NxDomain; }
     [[nodiscard]] Name suffix(std::size_t i) const { return Name::from_wire(suffixes.wire(i)).value_or(Name{}); }
 
     [[nodiscard]] Reply reply() const {
@@ -214,12 +216,11 @@ LocalDecision Local::answer(const Query& query, const Suffixes& suffixes, std::s
     if (query.question.klass == Class::Chaos) return chaos(query, out, limit);
 
     look_up(asked);
-    if (const Step step = answer_here(asked)) {
-        if (query.question.klass != Class::In) return asked.error(Verdict::Refused, Rcode::Refused);
-        return *step;
-    }
-    if (const Step step = refuse(asked)) return *step;
-    return {Verdict::Forward, 0, asked.route, asked.route_at};
+    Step step = answer_here(asked);
+    if (!step) step = refuse(asked);
+    if (!step) return {Verdict::Forward, 0, asked.route, asked.route_at};
+    if (query.question.klass != Class::In) return asked.error(Verdict::Refused, Rcode::Refused);
+    return *step;
 }
 
 /// What the administrator wrote comes first, then what is ours, then what is nobody's, then what must not be asked.
@@ -290,8 +291,7 @@ Local::Step Local::answer_domain(const Asked& asked) const {
         if (const auto address = host(label))
             return asked.address(label == config_.own_name ? Verdict::Record : Verdict::Guest, *address, 1);
     }
-    const Rcode rcode = asked.has_children ? Rcode::NoError : Rcode::NxDomain;
-    return asked.negative(Verdict::Guest, rcode, asked.zone_at, guest_ttl);
+    return asked.negative(Verdict::Guest, asked.absent(), asked.zone_at, guest_ttl);
 }
 
 Local::Step Local::answer_reverse(const Asked& asked) const {
@@ -345,7 +345,7 @@ Local::Step Local::answer_special(const Asked& asked) const {
             return LocalDecision{Verdict::Special, reply.finish(), nullptr};
         }
         case ZoneKind::Absent:
-            return asked.negative(Verdict::Special, Rcode::NxDomain, asked.zone_at, special_ttl);
+            return asked.negative(Verdict::Special, asked.absent(), asked.zone_at, special_ttl);
         case ZoneKind::Resolver:
             if (at_apex) return asked.apex(Verdict::Special, special_ttl);
             return asked.negative(Verdict::Special, Rcode::NoError, asked.zone_at, special_ttl);
@@ -364,8 +364,7 @@ Local::Step Local::answer_special(const Asked& asked) const {
     const Verdict verdict = asked.zone == ZoneKind::Reverse ? Verdict::PrivateReverse : Verdict::Special;
     if (at_apex && asked.type() == Type::Ds) return std::nullopt;  // RFC 4035 section 3.1.4.1, RFC 8375 section 4
     if (at_apex) return asked.apex(verdict, special_ttl);
-    const Rcode rcode = asked.has_children ? Rcode::NoError : Rcode::NxDomain;
-    return asked.negative(verdict, rcode, asked.zone_at, special_ttl);
+    return asked.negative(verdict, asked.absent(), asked.zone_at, special_ttl);
 }
 
 Local::Step Local::answer_bare(const Asked& asked) const {
@@ -388,12 +387,12 @@ Local::Step Local::answer_bare(const Asked& asked) const {
         if (config_.hide_lan_names || asked.wants(Type::A) || asked.type() == Type::Aaaa)
             return asked.address(label == config_.own_name ? Verdict::Record : Verdict::Guest, *address, 0);
     if (!config_.hide_lan_names) return std::nullopt;
-    return asked.negative(Verdict::Hidden, Rcode::NxDomain, 1, guest_ttl);
+    return asked.negative(Verdict::Hidden, asked.absent(), 1, guest_ttl);
 }
 
 Local::Step Local::refuse(const Asked& asked) const {
     if (asked.hidden_at && !asked.is_routed())
-        return asked.negative(Verdict::Hidden, Rcode::NxDomain, *asked.hidden_at, refusal_ttl);
+        return asked.negative(Verdict::Hidden, asked.absent(), *asked.hidden_at, refusal_ttl);
     if (asked.blocked_at)
         return asked.negative(Verdict::Blocked, Rcode::NxDomain, *asked.blocked_at, refusal_ttl, Ede::Blocked);
     if (sources_.list != nullptr)

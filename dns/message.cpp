@@ -83,7 +83,7 @@ bool read_record(Bytes packet, std::size_t& position, bool additional, Opt& opt,
     query.edns = true;
     query.udp_size = std::max<std::uint16_t>(klass, plain_udp_size);
     query.question.dnssec_ok = (ttl & do_bit) != 0;
-    return options_fit(rdata);
+    return opt.version > 0 || options_fit(rdata);  // what a later version's data looks like is its own business
 }
 
 Parsed reject(Query& query, Rcode rcode) {

@@ -89,6 +89,7 @@ const char* to_string(ResponseError error);
 
 struct ResponseRules {
     const PrefixSet* blocked = nullptr;  ///< rebinding protection; null: off
+    std::uint32_t max_ttl = 604800;      ///< seconds; longer TTLs are taken and passed on as this (RFC 8767 section 4)
 };
 
 /// Is this the response to what we asked, and what of it may a guest see? Checks id, question (case ignored), and every

@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "dns/response.hpp"
+
 namespace vmrouter::dns {
 
 namespace {
@@ -22,6 +24,14 @@ Monotonic now() {
 bool says_failure(Bytes response) {
     const auto rcode = response[3] & 15;
     return rcode == 1 || rcode == 2 || rcode == 4 || rcode == 5;
+}
+
+/// Can every record be read? Guests are not shown what cannot.
+bool is_well_formed(Bytes response) {
+    RecordWalk records(response);
+    while (records.next() != nullptr) {
+    }
+    return records.ok();
 }
 
 // ". NS", RD, with our OPT: what every resolver has at hand.
@@ -502,7 +512,9 @@ void Exchange::out_of_time() {
 }
 
 void Exchange::answered(Upstream::Server& server, std::span<std::uint8_t> response) {
-    if (!says_failure(response)) return finish(Outcome::Status::Answered, response, &server.endpoint());
+    const bool others_left = upstream_.choose(*this, false) != nullptr;
+    if (!says_failure(response) && (!others_left || is_well_formed(response)))
+        return finish(Outcome::Status::Answered, response, &server.endpoint());
     if (second_best_.empty()) {
         second_best_.assign(response.begin(), response.end());
         second_best_from_ = server.endpoint();

@@ -184,7 +184,7 @@ private:
     Monotonic last_asked_{};
     Timeout overdue_;
     Timeout deadline_;
-    std::vector<std::uint8_t> second_best_;  ///< an answer that says failure, kept while others are asked
+    std::vector<std::uint8_t> second_best_;  ///< an answer that says failure or is broken, kept while others are asked
     Endpoint second_best_from_;
     std::uint32_t asked_ = 0;    ///< servers by number, in this round
     std::uint32_t refused_ = 0;  ///< servers that cannot be reached

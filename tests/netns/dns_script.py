@@ -343,7 +343,7 @@ def caching():
     expect("a TTL comes as it is", first[0] == 60, first[0])
     expect("TTL 0 is asked each time", seen("ttl0") == 2, seen("ttl0"))
     expect("NXDOMAIN without SOA is asked each time", seen("nosoa") == 2)
-    expect("a huge TTL is capped at a day", big[1] <= 86400, big)
+    expect("a huge TTL is capped at a day", max(big) <= 86400, big)
     reply = ask("nx2", TXT)
     expect("NXDOMAIN is kept for every type, its SOA shows the time left", reply.rcode == NXDOMAIN and seen("nx2") == 1 and reply.records[0][4] <= 2, reply.records)
     expect("NODATA is kept", ask("nodata2").rcode == NOERROR and seen("nodata2") == 1)

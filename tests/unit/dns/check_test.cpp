@@ -276,13 +276,30 @@ TEST_CASE("A CNAME to a name without data is negative and lives by the shorter o
     CHECK(answer.lifetime == 20);
 }
 
-TEST_CASE("TTL zero and TTLs with the top bit set are not kept") {
+TEST_CASE("TTL zero is not kept and very long ones are capped also with the top bit set") {
     const auto with_ttl = [](std::uint32_t ttl) {
         return Builder(0x1234, noerror).question("a.example", Type::A).answer("a.example", Type::A, ttl, a("1.2.3.4"));
     };
     CHECK(checked(ask("a.example"), with_ttl(0)).lifetime == 0);
-    CHECK(checked(ask("a.example"), with_ttl(0x80000000)).lifetime == 0);
-    CHECK(checked(ask("a.example"), with_ttl(0x7fffffff)).lifetime == 0x7fffffff);
+    const auto shown = [](const Answer& answer) { return see(answer.wire).items.at(0).ttl; };
+    for (const std::uint32_t ttl : {0x7fffffffU, 0x80000000U, 0xffffffffU, 604801U}) {
+        const Answer answer = checked(ask("a.example"), with_ttl(ttl));
+        CHECK(answer.lifetime == 604800);
+        CHECK(shown(answer) == 604800);
+        CHECK(checked(ask("a.example"), with_ttl(ttl), {nullptr, 3600}).lifetime == 3600);
+    }
+    CHECK(shown(checked(ask("a.example"), with_ttl(604800))) == 604800);
+    // The answer that lost records is written anew; what is left of it is capped just so.
+    const PrefixSet set = blocked_networks();
+    const Answer answer = checked(ask("a.example"),
+                                  Builder(0x1234, noerror)
+                                      .question("a.example", Type::A)
+                                      .answer("a.example", Type::A, 0xffffffff, a("192.168.0.1"))
+                                      .answer("a.example", Type::A, 0xfffffffe, a("8.8.8.8"))
+                                      .answer("a.example", Type::A, 7, a("8.8.4.4")),
+                                  {&set});
+    CHECK(shown(answer) == 604800);
+    CHECK(see(answer.wire).items.at(1).ttl == 7);
 }
 
 TEST_CASE("Addresses in blocked networks are taken out and reported") {

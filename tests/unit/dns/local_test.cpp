@@ -314,12 +314,28 @@ TEST_CASE("Names of the LAN are hidden") {
         CHECK(f.ask(secret).verdict == Verdict::Hidden);
     }
     CHECK(is_nxdomain(f.ask("nas.fritz.box"), "fritz.box"));
+    // Hidden, but there: a resolver that hears NXDOMAIN takes everything below for absent as well (RFC 8020).
+    CHECK(is_nodata(f.ask("internal"), "."));
+    CHECK(is_nodata(f.ask("internal", Type::Mx), "."));
     for (const char* fine : {"example.org", "www.myhost.example.org", "office.example", "box", "xfritz.box"})
         CHECK((f.ask(fine).verdict == Verdict::Forward || std::string(fine) == "box"));
     for (const Type type : {Type::Ds, Type::Dnskey, Type::Ns, Type::Soa})
         CHECK(f.ask("org", type).verdict == Verdict::Forward);
     CHECK(f.ask(".", Type::Ns).verdict == Verdict::Forward);
     CHECK(f.ask(".", Type::Dnskey).verdict == Verdict::Forward);
+}
+
+TEST_CASE("Where a record or the domain lies below a hidden or special name that name is there") {
+    Fixture f;
+    f.config.domain = name("vm.site.internal");
+    f.config.records = {{name("nas.lan"), Ipv4(192, 168, 100, 5)}, {name("a.printer.local"), Ipv4(192, 168, 100, 6)}};
+    for (const char* there : {"internal", "lan"}) CHECK(is_nodata(f.ask(there), "."));
+    CHECK(is_nodata(f.ask("site.internal"), "internal"));
+    CHECK(is_nodata(f.ask("printer.local"), "local"));
+    CHECK(has(f.ask("nas.lan"), {"192.168.100.5"}));
+    CHECK(is_nxdomain(f.ask("other.internal"), "internal"));
+    CHECK(is_nxdomain(f.ask("x.local"), "local"));
+    CHECK(is_nxdomain(f.ask("home"), "."));
 }
 
 TEST_CASE("Without hide_lan_names only guests and zones are answered here") {
@@ -478,8 +494,9 @@ TEST_CASE("Other classes are passed on but for what is ours or must not leave") 
              {"pi", "pi.vm.internal", "nas.vm.internal", "nobody.vm.internal", "localhost", "x.local", "unknown",
               "7.100.168.192.in-addr.arpa", "1.1.1.10.in-addr.arpa", "home.arpa"})
             CHECK(f.ask(query(ours, Type::A, klass)).rcode() == Rcode::Refused);
-        CHECK(f.ask(query("box.fritz.box", Type::A, klass)).rcode() == Rcode::NxDomain);
-        CHECK(f.ask(query("ads.example", Type::A, klass)).rcode() == Rcode::NxDomain);
+        CHECK(f.ask(query("box.fritz.box", Type::A, klass)).rcode() == Rcode::Refused);
+        CHECK(f.ask(query("ads.example", Type::A, klass)).rcode() == Rcode::Refused);
+        CHECK(f.ask(query("www.example.com", Type::Any, klass)).rcode() == Rcode::Refused);
         CHECK(f.ask(query("www.example.com", Type::A, klass)).verdict == Verdict::Forward);
         const Said routed = f.ask(query("x.corp.example", Type::Txt, klass));
         CHECK(routed.verdict == Verdict::Forward);

@@ -157,6 +157,7 @@ TEST_CASE("EDNS versions above 0 get BADVERS with our version") {
     CHECK(seen.qname == "a.b");
     // Unknown flags and options of a higher version do not matter before its number does.
     CHECK(rejected(Builder().question("a", Type::A).opt(1232, 0x00647fff, hex("0064 0000"))) == Rcode::BadVers);
+    CHECK(rejected(Builder().question("a", Type::A).opt(1232, 0x00010000, hex("00640009 01"))) == Rcode::BadVers);
 }
 
 TEST_CASE("Unknown EDNS options and flags pass and are not repeated") {

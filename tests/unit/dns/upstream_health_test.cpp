@@ -131,6 +131,25 @@ TEST_CASE("failures try the next server and reach the guest when there is none b
     CHECK(lab.exchange("c.example").rcode() == 3);
 }
 
+TEST_CASE("a broken answer tries the next server and is given back when there is none better") {
+    Lab lab(2);
+    const auto lies_about_its_counts = [](const auto& asked) {
+        auto packet = make_response(asked.query);
+        packet[7] = 9;
+        return ScriptedUpstream::Answer{packet};
+    };
+    lab.server(0).script = lies_about_its_counts;
+    const auto good = lab.exchange();
+    CHECK(good.status == Outcome::Status::Answered);
+    CHECK(good.bytes[7] == 1);
+    CHECK(lab.server(1).questions == 1);
+    lab.server(1).script = lies_about_its_counts;
+    const auto bad = lab.exchange("other.example.com");
+    CHECK(bad.status == Outcome::Status::Answered);
+    CHECK(bad.bytes[7] == 9);
+    CHECK(bad.took < 500ms);
+}
+
 TEST_CASE("a failure is not held back for servers that are down") {
     Lab lab(2);
     lab.server(1).die();
