@@ -86,11 +86,6 @@ void Blocklist::add(const DomainPattern& pattern) {
     if (pattern.below) below_.add(hash);
 }
 
-void Blocklist::finish() {
-    names_.finish();
-    below_.finish();
-}
-
 std::optional<std::size_t> Blocklist::find(const Suffixes& suffixes) const {
     if (names_.contains(suffixes.hash(0))) return 0;
     if (below_.size() == 0) return std::nullopt;
@@ -103,21 +98,48 @@ std::size_t Blocklist::bytes() const {
     return names_.bytes() + below_.bytes();
 }
 
-void Blocklist::HashSet::finish() {
-    std::sort(hashes_.begin(), hashes_.end());
-    hashes_.erase(std::unique(hashes_.begin(), hashes_.end()), hashes_.end());
-    hashes_.shrink_to_fit();
+void Blocklist::HashSet::add(std::uint64_t hash) {
+    if (parts_.empty()) parts_.resize(part_count);
+    parts_[hash >> (64 - part_bits)].push_back(hash);
+}
 
-    // About eight hashes share an entry of the index.
-    const std::size_t entries = std::bit_ceil(std::max<std::size_t>(hashes_.size() / 8, 2));
+bool Blocklist::HashSet::finish_some() {
+    if (parts_.empty()) return false;
+    if (index_.empty()) begin();
+    while (next_part_ < part_count && parts_[next_part_].empty()) take(next_part_++);
+    if (next_part_ < part_count) take(next_part_++);
+    if (next_part_ < part_count) return true;
+    parts_ = {};
+    return false;
+}
+
+void Blocklist::HashSet::begin() {
+    std::size_t count = 0;
+    for (const auto& part : parts_) count += part.size();
+    hashes_.reserve(count);
+    // About eight hashes share an entry of the index, and each part has at least one.
+    const std::size_t entries = std::bit_ceil(std::max(count / 8, part_count));
     shift_ = 64 - static_cast<unsigned>(std::countr_zero(entries));
-    index_.assign(entries + 1, static_cast<std::uint32_t>(hashes_.size()));
-    for (std::size_t i = hashes_.size(); i-- > 0;) index_[hashes_[i] >> shift_] = static_cast<std::uint32_t>(i);
-    for (std::size_t i = entries; i-- > 0;) index_[i] = std::min(index_[i], index_[i + 1]);
+    index_.reserve(entries + 1);
+    index_.push_back(0);
+}
+
+/// The index is always built up to the end of the parts that were taken.
+void Blocklist::HashSet::take(std::size_t part) {
+    auto& hashes = parts_[part];
+    std::sort(hashes.begin(), hashes.end());
+    hashes.erase(std::unique(hashes.begin(), hashes.end()), hashes.end());
+    const std::size_t end = (part + 1) << (64 - part_bits - shift_);
+    for (const std::uint64_t hash : hashes) {
+        while (index_.size() <= hash >> shift_) index_.push_back(static_cast<std::uint32_t>(hashes_.size()));
+        hashes_.push_back(hash);
+    }
+    while (index_.size() <= end) index_.push_back(static_cast<std::uint32_t>(hashes_.size()));
+    hashes = {};
 }
 
 bool Blocklist::HashSet::contains(std::uint64_t hash) const {
-    if (index_.empty()) return false;
+    if (index_.empty() || !parts_.empty()) return false;
     const std::size_t entry = hash >> shift_;
     for (std::size_t i = index_[entry]; i < index_[entry + 1] && hashes_[i] <= hash; ++i)
         if (hashes_[i] == hash) return true;

@@ -32,25 +32,40 @@ public:
     /// (localhost, broadcasthost, ip6-allnodes, ...) are left out. Returns how many lines made no sense.
     std::size_t add_hosts(std::string_view text);
     void add(const DomainPattern& pattern);
-    /// Sorts and builds the index; look-ups before it find nothing.
-    void finish();
+    /// Sorts and builds the index; look-ups before it is done find nothing, and nothing is added after it has begun.
+    void finish() {
+        while (finish_some()) {
+        }
+    }
+    /// The same a piece at a time: a millionth name costs no more than the first to whoever waits meanwhile. False when
+    /// all is done.
+    bool finish_some() { return names_.finish_some() || below_.finish_some(); }
 
     /// Which suffix of the name is on the list (0: the name itself); nullopt when none is.
     [[nodiscard]] std::optional<std::size_t> find(const Suffixes& suffixes) const;
 
-    [[nodiscard]] std::size_t size() const { return names_.size() + below_.size(); }
-    [[nodiscard]] std::size_t bytes() const;  ///< of memory held
+    [[nodiscard]] std::size_t size() const { return names_.size() + below_.size(); }  ///< when it is finished
+    [[nodiscard]] std::size_t bytes() const;                                          ///< of memory held
 
 private:
+    /// Hashes are collected in parts by their top bits; one part after the other is then sorted and appended.
     class HashSet {
     public:
-        void add(std::uint64_t hash) { hashes_.push_back(hash); }
-        void finish();
+        void add(std::uint64_t hash);
+        bool finish_some();
         [[nodiscard]] bool contains(std::uint64_t hash) const;
         [[nodiscard]] std::size_t size() const { return hashes_.size(); }
         [[nodiscard]] std::size_t bytes() const;
 
     private:
+        static constexpr unsigned part_bits = 10;
+        static constexpr std::size_t part_count = std::size_t{1} << part_bits;
+
+        void begin();
+        void take(std::size_t part);
+
+        std::vector<std::vector<std::uint64_t>> parts_;  ///< empty before the first hash and when all is done
+        std::size_t next_part_ = 0;
         std::vector<std::uint64_t> hashes_;
         std::vector<std::uint32_t> index_;  ///< by the top bits: where they begin in hashes_
         unsigned shift_ = 0;
