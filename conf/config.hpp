@@ -185,6 +185,9 @@ struct Dhcp {
     std::optional<std::chrono::seconds> rebind_time;
     /// Empty: the size of the range. At least 1.
     std::optional<std::uint32_t> max_leases;
+    /// How many leases there may be through one port of the bridge, and from all whose port is not known together. 0:
+    /// no limit.
+    std::uint32_t max_leases_per_port = 32;
     /// We are the only server: NAK what is wrong here instead of keeping silent.
     bool authoritative = true;
     /// Absolute path. Empty: /var/lib/vmrouter/NAME/leases

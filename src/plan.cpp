@@ -340,6 +340,7 @@ dhcp::ServerConfig dhcp_config(const conf::Config& config, const Segment& segmen
     out.renew_time = config.dhcp.renew_time;
     out.rebind_time = config.dhcp.rebind_time;
     out.max_leases = config.dhcp.max_leases.value_or(0);
+    out.max_leases_per_port = config.dhcp.max_leases_per_port;
     out.authoritative = config.dhcp.authoritative;
     out.no_override = config.dhcp.no_override;
     out.ping_check = config.dhcp.ping_check;

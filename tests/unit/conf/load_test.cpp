@@ -81,6 +81,7 @@ TEST_CASE("Every key of dhcp is read") {
     CHECK(dhcp.renew_time == 1h);
     CHECK(dhcp.rebind_time == 2h);
     CHECK(dhcp.max_leases == 20U);
+    CHECK(dhcp.max_leases_per_port == 100U);
     CHECK_FALSE(dhcp.authoritative);
     CHECK(dhcp.leases_file == "/tmp/leases");
     CHECK(dhcp.hosts_file == "/tmp/hostsfile");
