@@ -60,9 +60,9 @@ std::optional<Candidate> candidate(const Exchange& exchange, Decision& decision,
 
 void warn_when_low(const Exchange& exchange, Decision& decision, Ipv4 address) {
     if (!exchange.config.range.contains(address) || exchange.leases.find(address) != nullptr) return;
+    if (exchange.reservations.by_address(address) != nullptr) return;
+    if (!pool_is_low(exchange, 1) || pool_is_low(exchange, 0)) return;  // only the one that crosses the mark
     const PoolLevel level = pool_level(exchange.leases, exchange.config, exchange.reservations);
-    const unsigned percent = exchange.config.pool_low_percent;
-    if (level.low(percent) || !level.low(percent, 1)) return;  // only the one that crosses the mark
     warn(decision, Warning::Kind::PoolLow,
          "the pool runs low: " + std::to_string(level.used + 1) + " of " + std::to_string(level.capacity) +
              " addresses are taken; widen dhcp.range, or shorten dhcp.lease_time");

@@ -224,8 +224,7 @@ Terms terms(const Exchange& exchange, bool fresh, bool renewal) {
     if (exchange.host != nullptr && exchange.host->lease_time) {
         lease = *exchange.host->lease_time;
     } else if (fresh && exchange.host == nullptr && exchange.context.port == 0 &&
-               (config.ports_told ||
-                pool_level(exchange.leases, config, exchange.reservations).low(config.pool_low_percent))) {
+               (config.ports_told || pool_is_low(exchange, 0))) {
         // A guest that is made up never renews: its lease goes first, and guests that are known stay. On a bridge it
         // would also be a burden on who joins next, and the port of one that is there will be known at its renewal.
         lease = std::min(lease, config.short_lease);
@@ -236,17 +235,36 @@ Terms terms(const Exchange& exchange, bool fresh, bool renewal) {
     return with_timers(exchange, lease, renewal);
 }
 
-PoolLevel pool_level(const LeaseTable& leases, const ServerConfig& config, const Reservations& reservations) {
+namespace {
+
+/// Addresses of the range that may be given to anybody.
+std::uint64_t pool_capacity(const ServerConfig& config, const Reservations& reservations) {
     const Range& range = config.range;
-    std::uint64_t without = look_like_networks(range) + reservations.count_in(range);
+    std::uint64_t without = look_like_networks(range) + reservations.addresses_in(range).size();
     if (range.contains(config.address.address)) ++without;
     // Network and broadcast address, where they are not of the kind that was counted already.
     for (const Ipv4 edge : {config.address.first(), config.address.last()})
         if (config.address.length < 31 && range.contains(edge) &&
             (edge.value >> 29 != 0b110 || ((edge.value & 0xff) != 0 && (edge.value & 0xff) != 255)))
             ++without;
-    const std::uint64_t capacity = range.size() - std::min<std::uint64_t>(range.size(), without);
-    return {leases.used_in_range() - leases.reserved_in_range(), capacity};
+    return range.size() - std::min<std::uint64_t>(range.size(), without);
+}
+
+}  // namespace
+
+PoolLevel pool_level(const LeaseTable& leases, const ServerConfig& config, const Reservations& reservations) {
+    // By the reservations that hold now, not by those that held when a lease was made.
+    const auto is_used = [&](Ipv4 address) { return leases.find(address) != nullptr; };
+    const auto reserved = std::ranges::count_if(reservations.addresses_in(config.range), is_used);
+    return {leases.used_in_range() - static_cast<std::uint64_t>(reserved), pool_capacity(config, reservations)};
+}
+
+bool pool_is_low(const Exchange& exchange, std::uint64_t more) {
+    const auto& [leases, config, reservations, message, context, now, host, held, bound, offer] = exchange;
+    // All that is used is no less than what is used of the pool, and known without looking at every reservation.
+    const PoolLevel at_most{leases.used_in_range(), pool_capacity(config, reservations)};
+    return at_most.low(config.pool_low_percent, more) &&
+           pool_level(leases, config, reservations).low(config.pool_low_percent, more);
 }
 
 namespace {
@@ -265,9 +283,9 @@ std::string port_limit_text(const Exchange& exchange) {
     const int port = exchange.context.port;
     if (port == 0)
         return " gets no address yet: its bridge port is not known, and guests of unknown ports hold " + most +
-               " already";
+               " already (dhcp.max_leases_per_port)";
     return " gets no address: its bridge port (interface index " + std::to_string(port) + ") holds " + most +
-           " already";
+           " already (dhcp.max_leases_per_port)";
 }
 
 }  // namespace
@@ -330,7 +348,6 @@ Lease make_lease(const Exchange& exchange, Ipv4 address, LeaseState state, std::
     lease.state = state;
     lease.hardware = exchange.message.chaddr;
     lease.client_id.assign(client_id.begin(), client_id.end());
-    lease.reserved = exchange.host != nullptr && exchange.host->address == address;
     if (lifetime && *lifetime < infinite) lease.expires = exchange.now + *lifetime;
     lease.last_seen = exchange.now;
     lease.port = exchange.context.port;

@@ -95,6 +95,8 @@ struct PoolLevel {
     }
 };
 PoolLevel pool_level(const LeaseTable& leases, const ServerConfig& config, const Reservations& reservations);
+/// Is the mark crossed when `more` addresses of the pool are taken?
+bool pool_is_low(const Exchange& exchange, std::uint64_t more);
 
 /// A quarter of the pool is in quarantine: no more goes there, and answers to probes count for nothing. A guest that
 /// declines, or answers for, every address must take neither the pool nor the service from the others.

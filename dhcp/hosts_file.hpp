@@ -80,8 +80,8 @@ public:
     [[nodiscard]] const HostEntry* match(const HardwareAddress& hardware, Bytes client_id, bool bootp = false) const;
     [[nodiscard]] const HostEntry* by_address(Ipv4 address) const;
     [[nodiscard]] const HostEntry* by_name(std::string_view name) const;  ///< case-insensitive
-    /// How many addresses of the range are reserved.
-    [[nodiscard]] std::size_t count_in(Range range) const;
+    /// The reserved addresses of the range, sorted.
+    [[nodiscard]] std::span<const Ipv4> addresses_in(Range range) const;
     [[nodiscard]] std::span<const HostEntry> entries() const { return entries_; }
 
 private:

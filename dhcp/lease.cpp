@@ -97,7 +97,6 @@ struct LeaseTable::State {
     std::size_t bound = 0;
     std::size_t quarantined = 0;
     std::size_t used_in_range = 0;
-    std::size_t reserved_in_range = 0;
     std::uint64_t version = 0;
     std::vector<AppliedChange> changes;
 
@@ -133,8 +132,6 @@ void LeaseTable::State::count(const Lease& lease, bool add) {
     };
     if (lease.state == LeaseState::Bound) bound = add ? bound + 1 : bound - 1;
     if (lease.quarantined()) quarantined = add ? quarantined + 1 : quarantined - 1;
-    if (lease.reserved && taken.range().contains(lease.address))
-        reserved_in_range = add ? reserved_in_range + 1 : reserved_in_range - 1;
     // What a guest declined counts as held by it: declining one address after another must not empty the pool.
     if (lease.state == LeaseState::Abandoned) return;
     if (lease.port != 0 || !lease.supplied_missing) step(per_port, lease.port);
@@ -208,13 +205,10 @@ void LeaseTable::set_range(Range range, std::size_t limit) {
     state_->limit = limit;
     state_->taken = AddressBits{range};
     state_->used_in_range = 0;
-    state_->reserved_in_range = 0;
     for (const auto& holder : state_->former.oldest_first()) state_->taken.set(holder.address, true);
     for (const auto& [address, node] : state_->nodes) {
         state_->taken.set(address, true);
-        if (!range.contains(address)) continue;
-        ++state_->used_in_range;
-        if (node.lease.reserved) ++state_->reserved_in_range;
+        if (range.contains(address)) ++state_->used_in_range;
     }
 }
 
@@ -268,14 +262,12 @@ std::optional<Ipv4> LeaseTable::next_free(Ipv4 from) const {
     return state_->taken.next_clear(from);
 }
 
-std::vector<Ipv4> LeaseTable::formerly_used(std::size_t count) const {
-    std::vector<Ipv4> found;
-    for (const auto& holder : state_->former.oldest_first()) {
-        if (found.size() == count) break;
-        if (range().contains(holder.address) && !state_->nodes.contains(holder.address))
-            found.push_back(holder.address);
-    }
-    return found;
+std::optional<Ipv4> LeaseTable::formerly_used(const std::function<bool(Ipv4)>& suits) const {
+    const auto& former = state_->former.oldest_first();
+    const auto found = std::ranges::find_if(former, [&](const FormerHolders::Holder& holder) {
+        return range().contains(holder.address) && !state_->nodes.contains(holder.address) && suits(holder.address);
+    });
+    return found == former.end() ? std::nullopt : std::optional{found->address};
 }
 
 std::size_t LeaseTable::size() const {
@@ -286,9 +278,6 @@ std::size_t LeaseTable::bound() const {
 }
 std::size_t LeaseTable::used_in_range() const {
     return state_->used_in_range;
-}
-std::size_t LeaseTable::reserved_in_range() const {
-    return state_->reserved_in_range;
 }
 std::size_t LeaseTable::quarantined() const {
     return state_->quarantined;

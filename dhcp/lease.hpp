@@ -52,7 +52,6 @@ struct Lease {
     std::vector<std::uint8_t> client_id;  ///< option 61 with its type byte; empty: none
     std::string name;                     ///< host name without domain, legal; empty: unknown
     bool name_reserved = false;           ///< the name came from a reservation, not from the client
-    bool reserved = false;                ///< the address is its client's by reservation
     std::optional<Time> expires;          ///< nullopt: never
     Time last_seen{};                     ///< when a message of the client last touched it
     std::optional<Time> probed;           ///< Offered: when a probe of the address went unanswered
@@ -153,15 +152,14 @@ public:
     /// The first address at or after `from` in the range, wrapping, that has no entry and that no client held before;
     /// nullopt when there is none. Call again with the result + 1 to go on; 64 addresses a step.
     [[nodiscard]] std::optional<Ipv4> next_free(Ipv4 from) const;
-    /// Free addresses that a client held before, longest unused first; at most `count`.
-    [[nodiscard]] std::vector<Ipv4> formerly_used(std::size_t count) const;
+    /// Of the free addresses of the range that a client held before, the one unused for longest that suits.
+    [[nodiscard]] std::optional<Ipv4> formerly_used(const std::function<bool(Ipv4)>& suits) const;
 
-    [[nodiscard]] std::size_t size() const;               ///< entries in all states
-    [[nodiscard]] std::size_t bound() const;              ///< leases
-    [[nodiscard]] std::size_t used_in_range() const;      ///< addresses of the range that have an entry
-    [[nodiscard]] std::size_t reserved_in_range() const;  ///< of those, leases and offers of reserved addresses
-    [[nodiscard]] std::size_t quarantined() const;        ///< addresses that are Declined or Abandoned
-    [[nodiscard]] bool full() const;                      ///< size() has reached the limit
+    [[nodiscard]] std::size_t size() const;           ///< entries in all states
+    [[nodiscard]] std::size_t bound() const;          ///< leases
+    [[nodiscard]] std::size_t used_in_range() const;  ///< addresses of the range that have an entry
+    [[nodiscard]] std::size_t quarantined() const;    ///< addresses that are Declined or Abandoned
+    [[nodiscard]] bool full() const;                  ///< size() has reached the limit
     /// Leases, offers and DHCPDECLINEs that came through a bridge port, or from an Ethernet source. Port 0: those of
     /// which we never knew it; who came through which port before a restart is nobody's burden.
     [[nodiscard]] std::size_t held_by_port(int port) const;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cassert>
+#include <numeric>
 
 namespace vmrouter::dhcp {
 namespace {
@@ -14,6 +15,13 @@ constexpr std::size_t file_size = 128;
 constexpr std::size_t fixed_size = 236;
 constexpr std::uint8_t overload_file = 1;
 constexpr std::uint8_t overload_sname = 2;
+constexpr std::size_t longest_client_id = 255;
+
+/// What no client can do without, wherever its list has it.
+constexpr std::array essential{
+    option::subnet_mask,  option::lease_time,   option::message_type,       option::server_identifier,
+    option::text,         option::renewal_time, option::rebinding_time,     option::client_identifier,
+    option::rapid_commit, option::relay_agent,  option::machine_identifier, option::subnet_selection};
 
 /// A fixed field as text: up to its first NUL. A field that is full has no NUL; its last byte is given up, so that what
 /// we write back is terminated.
@@ -35,12 +43,6 @@ std::uint8_t overloaded_fields(Bytes options) {
         if (code == option::overload && value.size() == 1) return value[0] & (overload_file | overload_sname);
     }
     return 0;
-}
-
-/// How many bytes an option takes, its pieces' headers included.
-std::size_t encoded_size(std::size_t value_size) {
-    const std::size_t pieces = std::max<std::size_t>(1, (value_size + 254) / 255);
-    return value_size + 2 * pieces;
 }
 
 void write_option(Writer& writer, const Options::Entry& entry) {
@@ -69,14 +71,33 @@ struct Layout {
     bool sname_used = false;
 };
 
-/// First fit, in order: the options field, then file, then sname. What one client needs most comes first, so what is
-/// left out is what matters least. Option 82 is set aside beforehand.
-Layout lay_out(const Options& options, std::size_t options_room, bool file_free, bool sname_free) {
+using Order = std::vector<std::size_t>;  ///< indices of options, those first that must have their room
+
+Order in_order(const Options& options) {
+    Order order(options.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    return order;
+}
+
+/// The essential ones first, then what the client lists in its order, then the rest.
+Order by_preference(const Options& options, Bytes preferred) {
+    const auto rank = [&](std::size_t index) -> std::ptrdiff_t {
+        const std::uint8_t code = options[index].code;
+        if (std::ranges::find(essential, code) != essential.end()) return -1;
+        return std::ranges::find(preferred, code) - preferred.begin();
+    };
+    Order order = in_order(options);
+    std::ranges::stable_sort(order, {}, rank);
+    return order;
+}
+
+/// First fit, in that order: the options field, then file, then sname. Option 82 is set aside beforehand.
+Layout lay_out(const Options& options, const Order& order, std::size_t options_room, bool file_free, bool sname_free) {
     Layout layout;
-    layout.areas.reserve(options.size());
+    layout.areas.resize(options.size());
     std::size_t file_room = file_free ? file_size - 1 : 0;  // one byte for each area's end option
     std::size_t sname_room = sname_free ? sname_size - 1 : 0;
-    for (std::size_t i = 0; i < options.size(); ++i) {
+    for (const std::size_t i : order) {
         const std::size_t size = encoded_size(options[i].value.size());
         Area area = Area::Nowhere;
         if (options[i].code == option::relay_agent || size <= options_room) {
@@ -91,7 +112,7 @@ Layout lay_out(const Options& options, std::size_t options_room, bool file_free,
             sname_room -= size;
             layout.sname_used = true;
         }
-        layout.areas.push_back(area);
+        layout.areas[i] = area;
     }
     return layout;
 }
@@ -106,10 +127,12 @@ void write_area(Writer& writer, const Options& options, const Layout& layout, Ar
 
 /// The layout of all options, with overload (which itself takes three bytes) only when they do not fit otherwise.
 Layout choose_layout(const Message& message, const Room& room, std::size_t options_room) {
-    Layout plain = lay_out(message.options, options_room, false, false);
-    if (!room.overload || options_room < 3 || std::ranges::find(plain.areas, Area::Nowhere) == plain.areas.end())
-        return plain;
-    return lay_out(message.options, options_room - 3, message.file.empty(), message.sname.empty());
+    const Options& options = message.options;
+    Layout plain = lay_out(options, in_order(options), options_room, false, false);
+    if (std::ranges::find(plain.areas, Area::Nowhere) == plain.areas.end()) return plain;
+    const Order order = by_preference(options, room.preferred);
+    if (!room.overload || options_room < 3) return lay_out(options, order, options_room, false, false);
+    return lay_out(options, order, options_room - 3, message.file.empty(), message.sname.empty());
 }
 
 void write_fixed(Writer& writer, const Message& message) {
@@ -179,6 +202,11 @@ MessageType Message::type() const {
     return known ? static_cast<MessageType>(code) : MessageType::Unknown;
 }
 
+Bytes Message::client_id() const {
+    const Bytes whole = options.find(option::client_identifier).value_or(Bytes{});
+    return whole.first(std::min(whole.size(), longest_client_id));
+}
+
 bool Message::terminates_strings() const {
     for (const std::uint8_t code : {option::host_name, option::vendor_class}) {
         const auto value = options.find(code);
@@ -226,6 +254,11 @@ Result<Message, ParseError> parse(Bytes payload) {
         message.sname = field_text(sname);
     message.options = Options::read(std::span{areas}.first(count));
     return message;
+}
+
+std::size_t encoded_size(std::size_t value_size) {
+    const std::size_t pieces = std::max<std::size_t>(1, (value_size + 254) / 255);
+    return value_size + 2 * pieces;
 }
 
 Serialized serialize(const Message& message, const Room& room) {

@@ -58,8 +58,9 @@ struct Message {
     [[nodiscard]] bool relayed() const { return !giaddr.is_unspecified(); }
     [[nodiscard]] std::optional<Ipv4> requested_address() const { return options.ip(option::requested_address); }
     [[nodiscard]] std::optional<Ipv4> server_identifier() const { return options.ip(option::server_identifier); }
-    /// Option 61; empty when absent. At least two bytes by RFC 2132, but one is taken as it comes.
-    [[nodiscard]] Bytes client_id() const { return options.find(option::client_identifier).value_or(Bytes{}); }
+    /// Option 61; empty when absent. At least two bytes by RFC 2132, but one is taken as it comes. Of one that came in
+    /// pieces (RFC 3396) we tell clients apart by as much as dnsmasq's leases file can hold.
+    [[nodiscard]] Bytes client_id() const;
     /// Option 55; nullopt when absent: then everything is sent.
     [[nodiscard]] std::optional<Bytes> parameter_list() const { return options.find(option::parameter_list); }
     /// Its text options end with a NUL, so it wants ours to (old Microsoft clients).
@@ -84,7 +85,11 @@ struct Room {
     std::size_t max_size = 548;  ///< of the UDP payload: option 57 less 28 bytes of headers (RFC 2132 section 9.10)
     std::size_t min_size = 300;  ///< padded with zeros up to here (RFC 1542 section 2.1)
     bool overload = false;       ///< may spill into file and sname when those are empty (RFC 2132 section 9.3)
+    Bytes preferred{};           ///< option 55: when not all fit, which come first (RFC 2132 section 9.8)
 };
+
+/// How many bytes an option with a value of that size takes, its pieces' headers included.
+std::size_t encoded_size(std::size_t value_size);
 
 struct Serialized {
     std::vector<std::uint8_t> bytes;

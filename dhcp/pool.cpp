@@ -68,9 +68,7 @@ std::optional<Ipv4> choose_free(const LeaseTable& leases, const ServerConfig& co
     const Ipv4 start{static_cast<std::uint32_t>(config.range.first.value + hash % size)};
     if (const auto address = walk(leases, config, reservations, start)) return address;
     // Nothing is left that was never used: whoever was away longest loses the address it had.
-    for (const Ipv4 address : leases.formerly_used(256))
-        if (can_have(address)) return address;
-    return std::nullopt;
+    return leases.formerly_used(can_have);
 }
 
 }  // namespace vmrouter::dhcp

@@ -66,9 +66,19 @@ private:
     bool terminated_;
 };
 
+/// The address that the client uses already, by which it can be reached; 0.0.0.0: none. Who asks for one (RFC 2131
+/// table 5), or names one in option 50, does not.
+Ipv4 used_address(const Message& request) {
+    const MessageType type = request.type();
+    const bool asks =
+        type == MessageType::Discover || (type == MessageType::Request && request.requested_address().has_value());
+    return asks ? Ipv4{} : request.ciaddr;
+}
+
 /// What a client must hear again whatever it asks for. First, so that a long list of options never costs it.
 void add_echoes(Options& options, const Message& request, bool nak) {
-    if (const Bytes id = request.client_id(); !id.empty()) options.add(option::client_identifier, id);  // RFC 6842
+    if (const auto id = request.options.find(option::client_identifier); id && !id->empty())
+        options.add(option::client_identifier, *id);  // RFC 6842
     if (nak) return;
     if (const auto machine = request.options.find(option::machine_identifier))
         options.add(option::machine_identifier, *machine);  // RFC 4578 section 2.3
@@ -132,8 +142,7 @@ Message make_reply(const ServerConfig& config, const Message& request, const Rep
     message.yiaddr = reply.address;
     message.cookie = request.cookie;
     const bool nak = reply.type == MessageType::Nak;
-    // RFC 2131 table 3: an OFFER and a NAK have none. Option 50 means that the client does not use the address yet.
-    if (reply.type != MessageType::Offer && !nak && !request.requested_address()) message.ciaddr = request.ciaddr;
+    if (!nak) message.ciaddr = used_address(request);   // RFC 2131 table 3
     if (nak) message.flags |= Message::broadcast_flag;  // a relay must broadcast it (RFC 2131 section 4.3.2)
 
     if (is_bootp(reply)) {
@@ -169,13 +178,18 @@ Warning left_out(const ServerConfig& config, const HardwareAddress& client, std:
 
 Room room(const ServerConfig& config, const Message& request, std::uint16_t mtu) {
     Room room;
+    const std::size_t most = std::max<std::size_t>(mtu, standard_size + headers_size) - headers_size;
+    // Option 82 costs the client nothing: its relay takes it out again (RFC 3046 section 2.1).
+    const auto relay = request.options.find(option::relay_agent);
+    const std::size_t for_relay = relay ? encoded_size(relay->size()) : 0;
     if (request.type() == MessageType::Bootp) {
-        room.max_size = bootp_size;
+        room.max_size = std::min(bootp_size + for_relay, most);
         return room;
     }
     const std::size_t asked = request.options.u16(option::max_message_size).value_or(0);
-    const std::size_t most = std::max<std::size_t>(mtu, standard_size + headers_size) - headers_size;
     room.max_size = std::clamp(asked < headers_size ? standard_size : asked - headers_size, standard_size, most);
+    room.max_size = std::max(room.max_size, std::min(standard_size + for_relay, most));
+    room.preferred = request.parameter_list().value_or(Bytes{});
     room.overload = !config.no_override && request.parameter_list().has_value();
     return room;
 }
@@ -187,11 +201,9 @@ Destination destination(const Message& request, const Context& context, const Re
     const auto chaddr = request.chaddr.mac();
     const auto sender = context.ethernet_source ? context.ethernet_source : chaddr;
     if (reply.inform && !context.source.is_unspecified()) return {context.source, context.source_port, sender};
-    const bool uses_ciaddr =
-        reply.type != MessageType::Offer && !request.requested_address() && !request.ciaddr.is_unspecified();
-    if (uses_ciaddr) {
-        const std::uint16_t port = context.source == request.ciaddr ? context.source_port : client_port;
-        return {request.ciaddr, port, sender};
+    if (const Ipv4 used = used_address(request); !used.is_unspecified()) {
+        const std::uint16_t port = context.source == used ? context.source_port : client_port;
+        return {used, port, sender};
     }
     if (request.wants_broadcast() || !chaddr) return everybody;
     return {reply.address, client_port, chaddr};

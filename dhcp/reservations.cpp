@@ -178,11 +178,11 @@ const HostEntry* Reservations::by_name(std::string_view name) const {
     return index_ ? named(*index_, name) : nullptr;
 }
 
-std::size_t Reservations::count_in(Range range) const {
-    if (!index_) return 0;
+std::span<const Ipv4> Reservations::addresses_in(Range range) const {
+    if (!index_) return {};
     const auto first = std::ranges::lower_bound(index_->addresses, range.first);
     const auto end = std::ranges::upper_bound(index_->addresses, range.last);
-    return first < end ? static_cast<std::size_t>(end - first) : 0;
+    return first < end ? std::span<const Ipv4>(first, end) : std::span<const Ipv4>{};
 }
 
 }  // namespace vmrouter::dhcp

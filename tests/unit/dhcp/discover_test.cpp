@@ -81,7 +81,6 @@ TEST_CASE("A reservation decides the address inside and outside the range") {
     CHECK(offer.reply->name == "web");
     CHECK(scene.join(vm1) == ip("192.168.100.10"));
     CHECK(scene.leases.by_name("web")->name_reserved);
-    CHECK(scene.leases.find(ip("192.168.100.10"))->reserved);
     CHECK(scene.join(vm2) == ip("192.168.100.150"));
     for (int i = 0; i < 99; ++i)
         CHECK(scene.join("52:54:00:00:01:" + to_hex(std::vector{static_cast<std::uint8_t>(i)})) !=
@@ -257,6 +256,16 @@ TEST_CASE("Rapid commit answers a DISCOVER with an ACK only where it is enabled 
     CHECK(ack.reply->rapid_commit);
     CHECK(scene.leases.find(ack.reply->address)->state == LeaseState::Bound);
     CHECK(scene.leases.by_name("fast") != nullptr);
+}
+
+TEST_CASE("A rapid commit ACK goes to the new address whatever ciaddr the DISCOVER has") {
+    Scene scene;
+    scene.config.rapid_commit = true;
+    const Builder message = discover(vm1).bytes(80, {}).ciaddr("192.168.100.77");
+    const Decision ack = scene.send(message);
+    REQUIRE(is(ack, MessageType::Ack));
+    CHECK(destination(message, Scene::broadcast(message), *ack.reply).address == ack.reply->address);
+    CHECK(make_reply(scene.config, message, *ack.reply).ciaddr.is_unspecified());
 }
 
 TEST_CASE("Rapid commit waits for the probe as an offer does") {

@@ -179,7 +179,7 @@ TEST_CASE("Client-id lines win over exact MACs and those over wildcards with few
     CHECK(hosts.match(hw("06-02:00:00:00:00:01"), {}) == nullptr);
     CHECK(hosts.by_address(ip("192.168.100.20")) != nullptr);
     CHECK(hosts.by_address(ip("192.168.100.19")) == nullptr);
-    CHECK(hosts.count_in({ip("192.168.100.21"), ip("192.168.100.22")}) == 2);
+    CHECK(hosts.addresses_in({ip("192.168.100.21"), ip("192.168.100.22")}).size() == 2);
     CHECK(Reservations{}.match(hw(vm1), {}) == nullptr);
 }
 

@@ -1,5 +1,6 @@
 // Exhaustion: a full pool, limits, an attacker with made-up hardware addresses, a disk that refuses.
 
+#include "dhcp/lease_file.hpp"
 #include "scene.hpp"
 #include "src/base/text.hpp"
 
@@ -244,6 +245,29 @@ TEST_CASE("The warning that the pool runs low comes once, when the mark is cross
         scene.send(discover(made_up(i)));
     }
     CHECK(warned == std::vector<int>{15});  // 80 % of 18 is 14.4
+}
+
+TEST_CASE(
+    "What is used of the pool is counted by the reservations that there are, after a restart and a reload as well") {
+    const auto level = [](const Scene& scene) {
+        const PoolUsage usage = vmrouter::dhcp::usage(scene.leases, scene.config, scene.reservations);
+        return std::pair{usage.used, usage.usable};
+    };
+    Scene scene("192.168.100.10", "192.168.100.19");
+    scene.hosts(std::string(vm1) + ",192.168.100.10\n" + std::string(vm2) + ",192.168.100.11\n");
+    scene.join(vm1);
+    scene.join(vm2);
+    scene.join(vm3);
+    CHECK(level(scene) == std::pair<std::size_t, std::size_t>{1, 8});
+    Scene restarted("192.168.100.10", "192.168.100.19");
+    restarted.reservations = scene.reservations;
+    scene.leases.for_each(
+        [&](const Lease& lease) { restarted.leases.restore(parse_lease_file(lease_line(lease)).leases.at(0)); });
+    CHECK(level(restarted) == std::pair<std::size_t, std::size_t>{1, 8});
+    restarted.hosts("");
+    CHECK(level(restarted) == std::pair<std::size_t, std::size_t>{3, 10});
+    restarted.hosts("52:54:00:00:00:09," + to_string(scene.leases.by_hardware(hw(vm3)).at(0)->address) + "\n");
+    CHECK(level(restarted) == std::pair<std::size_t, std::size_t>{2, 9});
 }
 
 TEST_CASE("While the disk refuses known leases are renewed and nothing new is granted") {

@@ -223,9 +223,39 @@ TEST_CASE("A full packet is filled to its last byte") {
     CHECK(result.left_out.empty());
     CHECK(result.bytes.size() == 300);
     CHECK(result.bytes.back() == option::end);
-    message.options.add(80, {});
+    message.options.add(116, {});
     result = serialize(message, Room{300});
-    CHECK(result.left_out == std::vector<std::uint8_t>{80});
+    CHECK(result.left_out == std::vector<std::uint8_t>{116});
+}
+
+TEST_CASE("When not all have room what the client lists first comes first, after what no client can do without") {
+    Message message = with_options();
+    message.options.add(15, std::vector<std::uint8_t>(130, 'd'));
+    message.options.add(43, std::vector<std::uint8_t>(130, 'v'));
+    message.options.add(119, std::vector<std::uint8_t>(130, 's'));
+    message.options.add_u32(51, 3600);
+    const std::vector<std::uint8_t> list{119, 43, 15, 51};
+    const auto options_of = [&](const Room& room) {
+        const auto result = serialize(message, room);
+        return std::pair{codes(parse(result.bytes)->options), result.left_out};
+    };
+    using Codes = std::vector<std::uint8_t>;
+    CHECK(options_of({548, 300, false, list}) == std::pair{Codes{53, 43, 119, 51}, Codes{15}});
+    CHECK(options_of({548, 300, false, {}}) == std::pair{Codes{53, 15, 43, 51}, Codes{119}});
+    CHECK(options_of({300, 300, false, list}) == std::pair{Codes{53, 51}, Codes{15, 43, 119}});
+    CHECK(options_of({1000, 300, false, list}) == std::pair{Codes{53, 15, 43, 119, 51}, Codes{}});
+    // 15, which the client wants least, is the one that must go into the field.
+    message.options.add(17, std::vector<std::uint8_t>(90, 'r'));
+    CHECK(options_of({548, 300, true, list}) == std::pair{Codes{53, 43, 119, 51, 17}, Codes{15}});
+}
+
+TEST_CASE("Clients are told apart by no more of a client-id than a leases file can hold") {
+    Message message;
+    message.options.add(option::client_identifier, std::vector<std::uint8_t>(255, 7));
+    CHECK(message.client_id().size() == 255);
+    Message longer;
+    longer.options.add(option::client_identifier, std::vector<std::uint8_t>(1000, 7));
+    CHECK(longer.client_id().size() == 255);
 }
 
 TEST_CASE("Options spill into file and sname only when that is allowed and they are empty") {

@@ -99,3 +99,22 @@ TEST_CASE("Addresses that others had are given only when nothing else is left an
     take(scene, ip("192.168.100.10"), vm2);
     CHECK_FALSE(choose(scene, vm3));
 }
+
+TEST_CASE("Reserved addresses that many had before keep no newcomer from those that are free") {
+    Scene scene("192.168.96.2", "192.168.98.1");
+    scene.config.address = Cidr::parse("192.168.96.1/20").value();
+    scene.leases.set_range(scene.config.range, 4096);
+    std::string lines;
+    std::uint32_t number = 0;
+    for (Ipv4 address = scene.config.range.first; address <= scene.config.range.last; ++address.value, ++number) {
+        const std::string hardware =
+            "02:00:00:00:" + std::to_string(number / 90 + 10) + ":" + std::to_string(number % 90 + 10);
+        take(scene, address, hardware);
+        if (number < 400) lines += hardware + "," + to_string(address) + "\n";
+    }
+    for (Ipv4 address = scene.config.range.first; address <= scene.config.range.last; ++address.value)
+        scene.leases.apply({Cause::Release, address, std::nullopt});
+    CHECK(choose(scene, vm1) == scene.config.range.first);
+    scene.hosts(lines);
+    CHECK(choose(scene, vm1) == Ipv4{scene.config.range.first.value + 400});
+}

@@ -244,6 +244,32 @@ TEST_CASE("A relay is the router of its clients and gets option 82 back as it ca
     CHECK(codes(reply).back() == 82);
 }
 
+TEST_CASE("An option 82 of any size costs the client behind the relay nothing") {
+    Scene scene;
+    const auto options_of = [&](const Message& message) {
+        const auto serialized = serialize(answer(scene, message), room(scene.config, message, 1500));
+        CHECK(serialized.left_out.empty());
+        CHECK(serialized.bytes.size() <= 1472);
+        return codes(parse(serialized.bytes).value());
+    };
+    const std::vector<std::uint8_t> id(32, 1);
+    const auto expected = options_of(discover(vm1).client_id(id).giaddr("192.168.100.7"));
+    for (const std::size_t size : {20U, 253U, 400U, 800U}) {
+        std::vector<std::uint8_t> relay(size, 9);
+        relay[0] = 200;
+        auto with_relay = options_of(discover(vm1).client_id(id).giaddr("192.168.100.7").bytes(82, relay));
+        CHECK(with_relay.back() == 82);
+        with_relay.pop_back();
+        CHECK(with_relay == expected);
+    }
+}
+
+TEST_CASE("A client-id in several pieces is given back whole") {
+    Scene scene;
+    const std::vector<std::uint8_t> id(300, 7);
+    CHECK(hex(answer(scene, discover(vm1).client_id(id)), 61) == to_hex(id, ""));
+}
+
 TEST_CASE("The room of a reply is what the client takes and at least what every client takes") {
     const ServerConfig config = Scene{}.config;
     const auto size = [&](std::uint16_t asked) {
