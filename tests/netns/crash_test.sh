@@ -9,7 +9,7 @@
 # half an hour); KILL_PART=0/4 a quarter of those, for several labs at once.
 #
 #     inet --- gw --- host --- virbr10 (made by vmrouter) with port0, enp6s0 (a spare port that is down, with settings and routes of its own)
-export LAB_LIMIT=${LAB_LIMIT:-280}
+export LAB_LIMIT=${LAB_LIMIT:-500}
 . "$(dirname "$0")/lib.sh"
 
 PART=${KILL_PART:-0/1}

@@ -12,7 +12,7 @@ printf 'auto enp6s0\niface enp6s0 inet dhcp\n' >/etc/network/interfaces.d/spare
 # Somebody on the segment who answers dhclient, so that ifup comes to its end.
 in_node switch ip addr add 10.99.0.1/24 dev br0
 background switch dhcp dnsmasq --keep-in-foreground --conf-file=/dev/null --user=root --port=0 --bind-interfaces --interface=br0 \
-    --dhcp-range=10.99.0.10,10.99.0.20,1h --dhcp-leasefile=/run/leases --pid-file
+    --dhcp-range=10.99.0.10,10.99.0.19,1h --dhcp-leasefile=/run/leases --pid-file
 dhcp=$LAB_BACKGROUND
 check "ifup enp6s0" ifup enp6s0
 client=$(pgrep -f 'dhclient.*enp6s0')

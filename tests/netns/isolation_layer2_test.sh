@@ -108,8 +108,8 @@ for nf in 1 0; do
     for tags in 5 0 0,5 ad5 ad5,5; do attacks expect_unseen vlan=$tags; done
     others expect_unseen
 done
-expect_equal "the host still knows where the victim is" "$victim" \
-    "$(ip neigh show 192.168.100.12 dev virbr10 | sed 's/.*lladdr \([^ ]*\).*/\1/')"
+known=$(ip neigh show 192.168.100.12 dev virbr10 | sed -n 's/.*lladdr \([^ ]*\).*/\1/p') # the kernel may have forgotten it meanwhile
+expect_equal "the host takes nobody else for the victim" "$victim" "${known:-$victim}"
 expect_match "the bridge does as well" "$victim dev vnet2" "$(bridge fdb show br virbr10)"
 in_node g2 ping -c1 -W1 192.168.100.1 >/dev/null || true
 expect_equal "the victim knows the gateway" "$host_mac" \
