@@ -4,6 +4,7 @@
 #include <array>
 #include <cassert>
 #include <numeric>
+#include <ranges>
 
 namespace vmrouter::dhcp {
 namespace {
@@ -71,27 +72,21 @@ struct Layout {
     bool sname_used = false;
 };
 
-using Order = std::vector<std::size_t>;  ///< indices of options, those first that must have their room
-
-Order in_order(const Options& options) {
-    Order order(options.size());
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    return order;
-}
-
-/// The essential ones first, then what the client lists in its order, then the rest.
-Order by_preference(const Options& options, Bytes preferred) {
+/// Indices of the options: the essential ones first, then what the client lists in its order, then the rest.
+std::vector<std::size_t> by_preference(const Options& options, Bytes preferred) {
     const auto rank = [&](std::size_t index) -> std::ptrdiff_t {
         const std::uint8_t code = options[index].code;
         if (std::ranges::find(essential, code) != essential.end()) return -1;
         return std::ranges::find(preferred, code) - preferred.begin();
     };
-    Order order = in_order(options);
+    std::vector<std::size_t> order(options.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
     std::ranges::stable_sort(order, {}, rank);
     return order;
 }
 
-/// First fit, in that order: the options field, then file, then sname. Option 82 is set aside beforehand.
+/// First fit, in the order given: the options field, then file, then sname. Option 82 is set aside beforehand.
+template <class Order>
 Layout lay_out(const Options& options, const Order& order, std::size_t options_room, bool file_free, bool sname_free) {
     Layout layout;
     layout.areas.resize(options.size());
@@ -128,9 +123,9 @@ void write_area(Writer& writer, const Options& options, const Layout& layout, Ar
 /// The layout of all options, with overload (which itself takes three bytes) only when they do not fit otherwise.
 Layout choose_layout(const Message& message, const Room& room, std::size_t options_room) {
     const Options& options = message.options;
-    Layout plain = lay_out(options, in_order(options), options_room, false, false);
+    Layout plain = lay_out(options, std::views::iota(std::size_t{0}, options.size()), options_room, false, false);
     if (std::ranges::find(plain.areas, Area::Nowhere) == plain.areas.end()) return plain;
-    const Order order = by_preference(options, room.preferred);
+    const auto order = by_preference(options, room.preferred);
     if (!room.overload || options_room < 3) return lay_out(options, order, options_room, false, false);
     return lay_out(options, order, options_room - 3, message.file.empty(), message.sname.empty());
 }

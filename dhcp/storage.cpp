@@ -200,12 +200,13 @@ bool Storage::too_long() const {
 }
 
 void Storage::show(std::span<const AppliedChange> changes) {
+    const bool told = dirty_;  // then maintain() has its time already
     for (const auto& change : changes) {
         if (!change.durable()) continue;
         image_.apply(change);
         dirty_ = true;
     }
-    if (dirty_) signal_.notify();
+    if (dirty_ && !told) signal_.notify();
 }
 
 void Storage::show(const Lease& lease) {

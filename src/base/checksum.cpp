@@ -1,6 +1,9 @@
 #include "src/base/checksum.hpp"
 
+#include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 
 namespace vmrouter {
 namespace {
@@ -15,15 +18,29 @@ constexpr std::array<std::uint32_t, 256> crc32c_table() {
     return table;
 }
 
+std::uint16_t folded(std::uint64_t sum) {
+    while (sum >> 16 != 0) sum = (sum & 0xffff) + (sum >> 16);
+    return static_cast<std::uint16_t>(sum);
+}
+
 }  // namespace
 
 std::uint16_t internet_checksum(Bytes bytes, std::uint32_t seed) {
-    std::uint64_t sum = seed;
-    std::size_t i = 0;
-    for (; i + 1 < bytes.size(); i += 2) sum += static_cast<std::uint32_t>((bytes[i] << 8) | bytes[i + 1]);
-    if (i < bytes.size()) sum += static_cast<std::uint32_t>(bytes[i] << 8);
-    while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-    return static_cast<std::uint16_t>(~sum);
+    // Four bytes at a time, in the machine's order: the sum is the same but for the order of its bytes (RFC 1071
+    // section 2 (B) and (C)).
+    std::uint64_t sum = 0;
+    std::uint32_t word = 0;
+    for (; bytes.size() >= sizeof word; bytes = bytes.subspan(sizeof word)) {
+        std::memcpy(&word, bytes.data(), sizeof word);
+        sum += word;
+    }
+    std::array<std::uint8_t, sizeof word> rest{};
+    std::ranges::copy(bytes, rest.begin());
+    std::memcpy(&word, rest.data(), sizeof word);
+    sum += word;
+    std::uint32_t in_order = folded(sum);
+    if constexpr (std::endian::native == std::endian::little) in_order = (in_order & 0xff) << 8 | in_order >> 8;
+    return static_cast<std::uint16_t>(~folded(std::uint64_t{in_order} + seed));
 }
 
 std::uint32_t crc32c(std::string_view bytes) {

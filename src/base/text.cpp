@@ -82,6 +82,7 @@ bool equal_ignoring_case(std::string_view a, std::string_view b) {
 
 std::string to_hex(Bytes bytes, std::string_view separator) {
     std::string out;
+    out.reserve(bytes.size() * (2 + separator.size()));
     for (std::size_t i = 0; i < bytes.size(); ++i) {
         if (i > 0) out += separator;
         out += hex_digits[bytes[i] >> 4];
