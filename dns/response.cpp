@@ -190,14 +190,13 @@ bool rewrite(Bytes message, const Question& question, const std::function<bool(c
 std::size_t write_answer(const AnswerView& answer, const Query& query, const Age& age, std::span<std::uint8_t> out,
                          std::size_t limit) {
     ReplyFlags flags{.authoritative = answer.authoritative && !age.cached,
-                     .truncated = answer.truncated,
                      .authenticated = answer.authenticated,
                      .rcode = answer.rcode};
     limit = std::min(limit, out.size());
     // Over TCP there is nothing larger to fall back to: there an OPT without room is left out.
     const bool has_opt = query.edns && (limit < max_message_size || answer.wire.size() + opt_size <= limit);
     const std::size_t opt = has_opt ? opt_size : 0;
-    if (answer.truncated || answer.wire.size() + opt > limit) {
+    if (answer.wire.size() + opt > limit) {
         flags.truncated = true;
         return write_bare(query, flags, out);
     }

@@ -69,7 +69,6 @@ struct AnswerView {
     Rcode rcode = Rcode::NoError;
     bool authoritative = false;
     bool authenticated = false;  ///< the upstream set AD
-    bool truncated = false;      ///< the upstream set TC and TCP did not help; sent as header and question with TC
 };
 
 /// A response that passed check_response() (dns/policy.hpp). Reusable: a new check overwrites it and keeps the memory.
@@ -79,7 +78,7 @@ struct Answer {
     Rcode rcode = Rcode::NoError;
     bool authoritative = false;
     bool authenticated = false;
-    bool truncated = false;
+    bool truncated = false;           ///< the upstream set TC: nothing of its records is here
     bool negative = false;            ///< NXDOMAIN, or no data of the type asked for
     std::uint32_t lifetime = 0;       ///< seconds that it may be kept; 0: not at all
     std::vector<Removed> removed;     ///< at most max_removed are listed
@@ -87,7 +86,7 @@ struct Answer {
     std::size_t unrelated_count = 0;  ///< answer records that did not belong to the question, dropped
     static constexpr std::size_t max_removed = 8;
 
-    [[nodiscard]] AnswerView view() const { return {wire, ttls, rcode, authoritative, authenticated, truncated}; }
+    [[nodiscard]] AnswerView view() const { return {wire, ttls, rcode, authoritative, authenticated}; }
 };
 
 /// Writes the message anew with the records that `keep` says, in their order: names are decompressed and compressed

@@ -20,10 +20,11 @@ Monotonic now() {
     return std::chrono::steady_clock::now();
 }
 
-/// FORMERR, SERVFAIL, NOTIMP, REFUSED: another server may know better.
+/// FORMERR, SERVFAIL, NOTIMP, REFUSED, and truncated though it came over TCP: another server may know better.
 bool says_failure(Bytes response) {
     const auto rcode = response[3] & 15;
-    return rcode == 1 || rcode == 2 || rcode == 4 || rcode == 5;
+    const bool truncated = (response[2] & 2) != 0;
+    return truncated || rcode == 1 || rcode == 2 || rcode == 4 || rcode == 5;
 }
 
 /// Can every record be read? Guests are not shown what cannot.

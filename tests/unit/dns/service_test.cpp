@@ -251,6 +251,23 @@ TEST_CASE("a large answer is truncated over UDP and whole over TCP") {
     CHECK(answers(over_tcp) == 4000);
 }
 
+TEST_CASE("an answer that is truncated over TCP as well is a failure and no empty answer") {
+    Lab lab;
+    lab.server().script = [](const auto& asked) {
+        auto packet = make_response(asked.query, 0, false);
+        packet[2] |= 2;
+        return ScriptedUpstream::Answer{packet};
+    };
+    lab.start();
+    for (const bool tcp : {false, true}) {
+        Stream stream{lab.port};
+        if (tcp) stream.send(framed(make_query({})));
+        const auto reply = tcp ? lab.answer(stream) : lab.ask();
+        CHECK(rcode(reply) == 2);
+        CHECK((reply.at(2) & 2) == 0);
+    }
+}
+
 TEST_CASE("answers are held until their addresses may be reached") {
     Lab lab;
     lab.config.hold_for_addresses = true;

@@ -143,6 +143,14 @@ TEST_CASE("a broken answer tries the next server and is given back when there is
     CHECK(good.status == Outcome::Status::Answered);
     CHECK(good.bytes[7] == 1);
     CHECK(lab.server(1).questions == 1);
+    lab.server(0).script = [](const auto& asked) {  // truncated over TCP as well
+        auto packet = make_response(asked.query);
+        packet[2] |= 2;
+        return ScriptedUpstream::Answer{packet};
+    };
+    CHECK((lab.exchange("cut.example.com").bytes[2] & 2) == 0);
+    CHECK(lab.server(1).questions == 2);
+    lab.server(0).script = lies_about_its_counts;
     lab.server(1).script = lies_about_its_counts;
     const auto bad = lab.exchange("other.example.com");
     CHECK(bad.status == Outcome::Status::Answered);
