@@ -48,13 +48,14 @@ std::vector<dns::Endpoint> to_dns(const std::vector<conf::Endpoint>& endpoints) 
     return out;
 }
 
-/// An uplink that is named in the configuration holds DNS as well: the first that is there, or else the first, so that
-/// nothing leaves by another way while it is down.
+/// An uplink that is named in the configuration holds DNS as well: of several the first that leads to the internet, or
+/// else the first that is there, or else the first, so that nothing leaves by another way while it is down.
 std::string bound_uplink(const conf::Config& config, const Plan& plan) {
     if (!config.firewall.uplink || config.firewall.uplink->empty()) return {};
-    const auto there =
-        std::find_if(plan.uplinks.begin(), plan.uplinks.end(), [](const auto& one) { return one.index != 0; });
-    return there == plan.uplinks.end() ? config.firewall.uplink->front() : there->name;
+    const auto rank = [](const link::Uplink& one) { return one.leads ? 2 : one.index != 0 ? 1 : 0; };
+    const auto best = std::max_element(plan.uplinks.begin(), plan.uplinks.end(),
+                                       [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+    return best == plan.uplinks.end() ? config.firewall.uplink->front() : best->name;
 }
 
 }  // namespace

@@ -41,10 +41,6 @@ std::vector<Ipv4> default_gateways(const HostFacts& facts, int link) {
     return {gateways.begin(), gateways.end()};
 }
 
-Uplink uplink_of(const HostFacts& facts, const Link& link) {
-    return {link.name, link.index, default_gateways(facts, link.index), link.mtu};
-}
-
 /// The interfaces of the kernel's answers, in the order of the answers. An answer by a longer prefix is some network's
 /// own route, not the way to the internet.
 std::vector<int> internet_links(const HostFacts& facts) {
@@ -57,6 +53,12 @@ std::vector<int> internet_links(const HostFacts& facts) {
         }
     }
     return links;
+}
+
+Uplink uplink_of(const HostFacts& facts, const Link& link) {
+    const auto leading = internet_links(facts);
+    const bool leads = std::find(leading.begin(), leading.end(), link.index) != leading.end();
+    return {link.name, link.index, default_gateways(facts, link.index), link.mtu, leads};
 }
 
 /// The links of default routes and everything below them: the device under a VLAN, the ports of a bridge or bond.
@@ -90,7 +92,7 @@ std::vector<Uplink> uplinks(const HostFacts& facts, std::string_view segment, st
     std::vector<Uplink> result;
     for (const std::string& name : configured) {
         const Link* link = facts.find(name);
-        result.push_back(link != nullptr ? uplink_of(facts, *link) : Uplink{name, 0, {}, 0});
+        result.push_back(link != nullptr ? uplink_of(facts, *link) : Uplink{name, 0, {}, 0, false});
     }
     if (!configured.empty()) return result;
     for (const int index : internet_links(facts)) {

@@ -20,6 +20,7 @@ struct Uplink {
     int index = 0;               ///< 0: named in the configuration, not there (yet)
     std::vector<Ipv4> gateways;  ///< of its default routes, ascending; empty: a tunnel or a link without one
     std::uint32_t mtu = 0;       ///< 0: not there
+    bool leads = false;          ///< the kernel's answers for public addresses name it
     friend bool operator==(const Uplink&, const Uplink&) = default;
 };
 

@@ -130,3 +130,13 @@ expect_equal "with them: their answer" 198.51.100.10 "$(guest_asks +short www.ex
 echo "nameserver 198.51.100.54" >/run/systemd/resolve/resolv.conf
 check "... followed" wait_until 5 says 198.51.100.99
 stop_vmrouter
+
+step "held to several uplinks: to the one that leads to the internet"
+sed -i 's/^uplink = .*/uplink = ["eth1", "eth0"]/' "$LAB/vm.toml"
+start_vmrouter --config "$LAB/vm.toml"
+expect_equal "not to the first, which is there and leads nowhere" 198.51.100.99 "$(guest_asks +short www.example.net)"
+ip route del default
+check "when none leads: SERVFAIL" wait_until 5 servfail
+ip route add default via 192.168.1.1
+check "and back" wait_until 5 says 198.51.100.99
+stop_vmrouter

@@ -338,7 +338,7 @@ TEST_CASE("the facts hold links and addresses and routes and rules as ip shows t
     REQUIRE(facts.internet.size() == 4);
     const auto found = uplinks(facts, "virbr10", {});
     REQUIRE(found.size() == 1);
-    CHECK(found[0] == Uplink{"eth0", eth0->index, {Ipv4{192, 168, 0, 1}}, 1400});
+    CHECK(found[0] == Uplink{"eth0", eth0->index, {Ipv4{192, 168, 0, 1}}, 1400, true});
     CHECK(facts == *read_host_facts(*netlink, "virbr10"));
 }
 

@@ -33,7 +33,7 @@ TEST_CASE("the uplink is where the kernel sends public addresses and its gateway
     host.route("default", "eth0", "192.168.0.254");  // a second one, of higher metric
     const auto found = uplinks(host.facts, "virbr10", {});
     REQUIRE(found.size() == 1);
-    CHECK(found[0] == Uplink{"eth0", 2, {Ipv4{192, 168, 0, 1}, Ipv4{192, 168, 0, 254}}, 1500});
+    CHECK(found[0] == Uplink{"eth0", 2, {Ipv4{192, 168, 0, 1}, Ipv4{192, 168, 0, 254}}, 1500, true});
 }
 
 TEST_CASE("a vpn of two half defaults is the uplink and has no gateway") {
@@ -65,8 +65,11 @@ TEST_CASE("configured uplinks keep their order and are listed when they are not 
     const std::vector<std::string> configured{"tun0", "eth0"};
     const auto found = uplinks(host.facts, "virbr10", configured);
     REQUIRE(names(found) == Names{"tun0", "eth0"});
-    CHECK(found[0] == Uplink{"tun0", 0, {}, 0});
+    CHECK(found[0] == Uplink{"tun0", 0, {}, 0, false});
     CHECK(found[1].gateways == std::vector{Ipv4{192, 168, 0, 1}});
+    CHECK(found[1].leads);
+    host.link("eth1").address("eth1", "192.168.7.2/24");
+    CHECK_FALSE(uplinks(host.facts, "virbr10", std::vector<std::string>{"eth1"}).at(0).leads);
 }
 
 TEST_CASE("all next hops of a multipath default are uplinks") {
