@@ -1,11 +1,10 @@
 // DHCPREQUEST (RFC 2131 section 4.3.2, table 4). Where RFC 2131 and dnsmasq differ:
 //  - SELECTING of another server is silence, as the RFC has it, authoritative or not (dnsmasq, authoritative: NAK).
 //  - A client without a lease, not authoritative: silence even for an address of another network, as dnsmasq has it;
-//  the
-//    RFC would NAK an INIT-REBOOT there, which harms clients of a second server on the segment.
-//  - REBINDING (broadcast) with a lease of another address: NAK when authoritative (dnsmasq: silence), so that the
-//  client
-//    recovers before its lease ends.
+//    the RFC would NAK an INIT-REBOOT there, which harms clients of a second server on the segment.
+//  - REBINDING with a lease of another address: NAK when authoritative (dnsmasq: silence), so that the client
+//    recovers before its lease ends. What comes through a relay is REBINDING (dnsmasq takes it for RENEWING, and
+//    refuses clients of other servers behind it).
 
 #include "dhcp/exchange.hpp"
 #include "dhcp/pool.hpp"
@@ -19,7 +18,8 @@ enum class State { Selecting, InitReboot, Renewing, Rebinding };
 State state_of(const Message& message, const Context& context) {
     // Option 50 and not option 54 tells a renewal from the rest, as in dnsmasq: some clients renew with option 54.
     if (message.requested_address()) return message.server_identifier() ? State::Selecting : State::InitReboot;
-    return context.broadcast ? State::Rebinding : State::Renewing;
+    // A client renews by itself; what it broadcasts, a relay sends on to every server, each by unicast.
+    return context.broadcast || message.relayed() ? State::Rebinding : State::Renewing;
 }
 
 /// Nothing is known of this client: may we speak for the network nevertheless?

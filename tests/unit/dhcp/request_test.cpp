@@ -211,6 +211,20 @@ TEST_CASE("REBINDING without a lease is re-created when authoritative and else s
     CHECK(is_silent(other.send(renewal(vm1, "10.0.0.9")), Silence::UnknownLease));
 }
 
+TEST_CASE("What a relay passes on is REBINDING, which another server may have the lease of") {
+    Scene scene = modest();
+    const auto through_relay = [&](const Message& message) {
+        Context context = scene.unicast(message);  // that is how a relay speaks to its servers
+        context.ethernet_source = mac(vm3);
+        context.source = ip("192.168.100.7");
+        return scene.send(message, context);
+    };
+    CHECK(is_silent(through_relay(renewal(vm1, "192.168.100.50").giaddr("192.168.100.7")), Silence::UnknownLease));
+    CHECK(is_nak(scene.send_unicast(renewal(vm1, "192.168.100.50")), "lease not found"));
+    scene.config.authoritative = true;
+    CHECK(is(through_relay(renewal(vm1, "192.168.100.50").giaddr("192.168.100.7")), MessageType::Ack));
+}
+
 TEST_CASE("Renewing another address than the lease is refused and rebinding it only when authoritative") {
     Scene scene;
     scene.join(vm1);
