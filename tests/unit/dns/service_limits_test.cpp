@@ -106,12 +106,11 @@ TEST_CASE("questions whose names hash alike are told apart") {
         packet.insert(packet.end(), {0, 1, 0, 1});
         guest.send(packet);
         guest.send(packet);  // impatient: the same question again
-        if (i % 100 == 99) lab.run(5ms);
+        if (i % 100 == 99) lab.run_until([&] { return lab.service->counters().forwarded > i; });
     }
     CHECK(hashes.size() == 1);
-    lab.run_until([&] { return lab.service->counters().forwarded >= names.size(); }, 5000ms);
+    lab.run(20ms);
     CHECK(lab.service->counters().forwarded == names.size());
-    CHECK(lab.service->counters().outstanding == names.size());
 }
 
 namespace {
