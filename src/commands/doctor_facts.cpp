@@ -47,6 +47,7 @@ Subject subject_of(const conf::Config& config, const Folders& folders) {
         plan.segment->name = conf::segment_name(config);
         plan.segment->is_bridge = config.network.bridge.has_value();
         plan.segment->address = config.network.address.value_or(Cidr{});
+        plan.segment->mtu = config.network.mtu.value_or(0);
     }
     if (config.firewall.uplink)
         for (const auto& name : *config.firewall.uplink) plan.uplinks.push_back({name, 0, {}, 0});
@@ -56,6 +57,7 @@ Subject subject_of(const conf::Config& config, const Folders& folders) {
 void take(Facts& facts, const Subject& subject) {
     facts.segment = subject.interface;
     facts.is_bridge = subject.bridge;
+    facts.mtu = subject.mtu;
     if (subject.address.length != 0 && !subject.address.address.is_unspecified()) facts.address = subject.address;
     facts.internet = subject.internet;
     facts.dhcp = subject.dhcp;

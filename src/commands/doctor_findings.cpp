@@ -255,11 +255,13 @@ void about_bridge(List& list, const Facts& f, const link::Link& segment) {
                 f.isolate ? "network.isolate_guests is set and a port is not isolated"
                           : "a port is isolated, so this guest cannot reach others",
                 port.name, "bridge link set dev " + port.name + " isolated " + (f.isolate ? "on" : "off"));
-        if (link->mtu < segment.mtu)
+        // The bridge itself sends no more than its smallest port takes; its guests do.
+        const auto mtu = std::max(segment.mtu, f.mtu);
+        if (link->mtu < mtu)
             add(list, Severity::Risk, "mtu",
                 "a port takes smaller packets (" + std::to_string(link->mtu) + ") than the segment (" +
-                    std::to_string(segment.mtu) + "): larger ones vanish",
-                port.name, "ip link set " + port.name + " mtu " + std::to_string(segment.mtu));
+                    std::to_string(mtu) + "): larger ones vanish",
+                port.name, "ip link set " + port.name + " mtu " + std::to_string(mtu));
     }
 }
 

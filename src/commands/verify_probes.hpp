@@ -45,6 +45,7 @@ struct Subject {
     std::uint32_t mark = 0;
     std::vector<link::Sysctl> settings;
     // What doctor looks at.
+    std::uint32_t mtu = 0;       ///< of the segment, as guests are told; 0: not known
     bool uplinks_named = false;  ///< by the configuration
     bool publishes = false;      ///< a guest's port beyond loopback
     std::string resolv_file;

@@ -54,6 +54,7 @@ Subject subject_of(const Plan& plan, const conf::Config& config) {
     if (!plan.segment) return out;
     out.interface = plan.segment->name;
     out.bridge = plan.segment->is_bridge;
+    out.mtu = plan.segment->mtu;
     out.address = plan.segment->address;
     out.internet = config.firewall.internet;
     out.lan_blocked = config.firewall.lan == conf::Firewall::Lan::Block;
@@ -114,6 +115,7 @@ json to_json(const Subject& subject) {
             {"allow", texts(subject.allow)},
             {"guard", texts(subject.guard)},
             {"mark", subject.mark},
+            {"mtu", subject.mtu},
             {"settings", settings},
             {"uplinks_named", subject.uplinks_named},
             {"publishes", subject.publishes},
@@ -159,6 +161,7 @@ std::optional<Subject> subject_from_json(const json& document) {
             setting.optional = one.at("optional");
             out.settings.push_back(std::move(setting));
         }
+        out.mtu = document.at("mtu");
         out.uplinks_named = document.at("uplinks_named");
         out.publishes = document.at("publishes");
         out.resolv_file = document.at("resolv_file");

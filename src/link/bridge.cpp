@@ -18,6 +18,7 @@
 namespace vmrouter::link {
 namespace {
 
+constexpr std::uint8_t kForwarding = 3;           // BR_STATE_FORWARDING; its header and netinet/in.h exclude each other
 constexpr std::uint32_t kShortestStpDelay = 200;  // in 10 ms; BR_MIN_FORWARD_DELAY: the kernel refuses less with STP on
 
 /// A change to one link, as the kernel wants it: RTM_NEWLINK about its index.
@@ -187,6 +188,18 @@ Result<BridgeState> read_bridge_options(Netlink& netlink, std::string_view name)
 
 namespace {
 
+/// One option of a bridge's port.
+MessagePointer port_message(int index, int type, std::uint8_t value) {
+    auto message = change_message(index);
+    nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
+    nla_put_string(message.get(), IFLA_INFO_SLAVE_KIND, "bridge");
+    nlattr* data = nla_nest_start(message.get(), IFLA_INFO_SLAVE_DATA);
+    nla_put_u8(message.get(), type, value);
+    nla_nest_end(message.get(), data);
+    nla_nest_end(message.get(), info);
+    return message;
+}
+
 /// One option of a bridge; `T` is the size that the kernel takes it in.
 template <typename T>
 Result<void> set_bridge_option(Netlink& netlink, std::string_view name, int type, T value, std::string_view trouble) {
@@ -212,7 +225,14 @@ Result<void> set_stp(Netlink& netlink, std::string_view name, bool stp) {
     if (stp)
         if (auto done = option(IFLA_BR_FORWARD_DELAY, kShortestStpDelay); !done) return done;
     if (auto done = option(IFLA_BR_STP_STATE, stp ? 1 : 0); !done) return done;
-    return stp ? Result<void>{} : option(IFLA_BR_FORWARD_DELAY, 0);
+    if (stp) return {};
+    if (auto done = option(IFLA_BR_FORWARD_DELAY, 0); !done) return done;
+    // A port that listens or learns would go on until the delay of before is over.
+    const auto all = ports(netlink, name);
+    if (!all) return Failure{all.error()};
+    for (const auto& port : *all)
+        netlink.send(port_message(port.index, IFLA_BRPORT_STATE, kForwarding));  // fails for one that is down
+    return {};
 }
 
 Result<void> stop_snooping(Netlink& netlink, std::string_view name) {
@@ -301,13 +321,7 @@ Result<void> release(Netlink& netlink, std::string_view port) {
 Result<void> set_isolated(Netlink& netlink, std::string_view port, bool isolated) {
     const int index = netlink.index_of(port);
     if (index == 0) return {};
-    auto message = change_message(index);
-    nlattr* info = nla_nest_start(message.get(), IFLA_LINKINFO);
-    nla_put_string(message.get(), IFLA_INFO_SLAVE_KIND, "bridge");
-    nlattr* data = nla_nest_start(message.get(), IFLA_INFO_SLAVE_DATA);
-    nla_put_u8(message.get(), IFLA_BRPORT_ISOLATED, isolated ? 1 : 0);
-    nla_nest_end(message.get(), data);
-    nla_nest_end(message.get(), info);
+    auto message = port_message(index, IFLA_BRPORT_ISOLATED, isolated ? 1 : 0);
     return netlink.request(std::move(message), isolated ? "cannot isolate the port" : "cannot end the port's isolation",
                            port);
 }

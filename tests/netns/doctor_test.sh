@@ -161,11 +161,6 @@ for one in "$pid" "$manager" "$networkd"; do gone "$one"; done
 ip link delete vnet90
 node_delete rogue
 nft delete table inet strict
-ip link set virbr10 type bridge stp_state 1 forward_delay 1500
-look 1
-named "spanning tree with its long delay" forward_delay "30 s.*virbr10"
-ip link set virbr10 type bridge stp_state 0
-ip link set virbr10 type bridge forward_delay 0
 bridge link set dev "$(guest_port d1)" isolated off
 ip link set "$(guest_port d2)" up
 sysctl -qw net.ipv4.conf.all.proxy_arp=0
@@ -176,7 +171,9 @@ sysctl -qw net.ipv4.conf.virbr10.forwarding=0 net.ipv4.conf.eth0.forwarding=0
 ip addr del 192.168.100.1/24 dev virbr10
 ip link set virbr10 down
 nft delete table inet vmrouter_virbr10
+ip link set virbr10 type bridge stp_state 1 forward_delay 1500
 look 1
+named "spanning tree with its long delay" forward_delay "30 s.*virbr10"
 named "an instance that is stopped" instance_silent "stopped by a signal.*pid $VMROUTER_PID"
 named "forwarding off on the segment" forwarding 'net.ipv4.conf.virbr10.forwarding'
 named "forwarding off on the uplink" forwarding 'net.ipv4.conf.eth0.forwarding'
@@ -188,6 +185,8 @@ ip link set virbr10 up
 ip addr add 192.168.100.1/24 broadcast 192.168.100.255 dev virbr10
 kill -CONT "$VMROUTER_PID"
 wait_until 5 nft list table inet vmrouter_virbr10
+without_stp() { [ "$(cat /sys/class/net/virbr10/bridge/{stp_state,forward_delay} | xargs)" = "0 0" ]; }
+wait_until 5 without_stp
 silent
 
 step "one guest"

@@ -141,6 +141,10 @@ TEST_CASE("Each obstacle has its name") {
     CHECK(after([](Facts& f) { f.host.links[2].flags = 0; }) == "port_down");
     CHECK(after([](Facts& f) { f.host.links[2].carrier = false; }) == "port_no_carrier");
     CHECK(after([](Facts& f) { f.host.links[2].mtu = 1400; }) == "mtu");
+    CHECK(after([](Facts& f) {
+              f.mtu = 1500;
+              f.host.links[1].mtu = f.host.links[2].mtu = 1400;  // the bridge follows its smallest port
+          }) == "mtu");
     CHECK(after([](Facts& f) { f.host.links[0].mtu = 1400; }) == "mtu");
     CHECK(after([](Facts& f) { f.host.links[1].flags = 0; }) == "segment_down");
     CHECK(after([](Facts& f) { f.host.addresses.pop_back(); }) == "address_missing");
