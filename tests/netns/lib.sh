@@ -36,13 +36,13 @@
 #   lab_user NAME [UID]                 a system user and group, as a package's installation would make
 #
 # NODES
-#   node_add NAME                       a new node: network, mount and UTS namespace, own /etc /run /var/lib
+#   node_add NAME...                    new nodes: network, mount and UTS namespace, own /etc /run /var/lib
 #   in_node NAME COMMAND...             runs COMMAND there (NAME `host`: here); `ip -n NAME ...` works too
 #   join NODE DEV NODE DEV [ADDRESS]    a veth pair between two nodes (or host), both ends up; ADDRESS is for the first end
 #   node_delete NAME                    ends its processes, deletes it
 #   background NODE WHAT COMMAND...     runs until the node is deleted; output in $LAB/NODE-WHAT.log, its pid in $LAB_BACKGROUND
 #   serve NODE tcp/22 udp/123 ...       echo services there
-#   watch NODE                          notes tokens seen there (topology and guest_add do this for every node, and the host)
+#   watch NODE...                       notes tokens seen there (topology and guest_add do this for every node, and the host)
 #
 # GUESTS
 #   guest_add NAME                      a guest with eth0 on the segment (bridge: port vnetN, see `guest_port NAME`)
@@ -115,10 +115,11 @@ lab_outside() {
 
 # A private copy of a folder that is small enough to copy.
 lab_own_copy() {
-    cp -a "$1" "$LAB/copy.$$"
-    mount -t tmpfs -o mode=755 lab "$1"
-    cp -a "$LAB/copy.$$/." "$1/"
-    rm -rf "$LAB/copy.$$"
+    mkdir "$LAB/copy.$$"
+    mount -t tmpfs -o mode=755 lab "$LAB/copy.$$"
+    cp -a "$1/." "$LAB/copy.$$/"
+    mount --move "$LAB/copy.$$" "$1"
+    rmdir "$LAB/copy.$$"
 }
 
 lab_empty() {

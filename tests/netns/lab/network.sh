@@ -6,7 +6,7 @@ topology() {
     step "the network: inet, gw, lan, office, host"
     sysctl -qw net.ipv6.conf.default.accept_dad=0 net.ipv6.conf.all.accept_dad=0 2>/dev/null || true
     ip link set lo up
-    for node in inet gw lan office; do node_add "$node"; done
+    node_add inet gw lan office
     join inet eth0 gw wan0 198.51.100.10/24
     in_node inet sh -e -c 'ip addr add 198.51.100.53/24 dev eth0; ip -6 addr add 2001:db8:100::10/64 dev eth0 nodad
         ip -6 route add default via 2001:db8:100::1'
@@ -30,12 +30,13 @@ topology() {
     ip addr add 10.77.0.1/24 dev brother
     ip link set brother up
     echo "nameserver 192.168.1.1" >/etc/resolv.conf
-    for node in inet gw lan office host; do watch "$node"; done
-    serve inet tcp/80 tcp/443 tcp/25 udp/123
-    serve gw tcp/80 tcp/22
-    serve lan tcp/22 tcp/80 tcp/445 udp/137
-    serve office tcp/22 tcp/80 tcp/445 udp/137
-    serve host tcp/22 tcp/631 tcp/8080 udp/123 udp/5353
+    lab_serve inet tcp/80 tcp/443 tcp/25 udp/123
+    lab_serve gw tcp/80 tcp/22
+    lab_serve lan tcp/22 tcp/80 tcp/445 udp/137
+    lab_serve office tcp/22 tcp/80 tcp/445 udp/137
+    lab_serve host tcp/22 tcp/631 tcp/8080 udp/123 udp/5353
+    watch inet gw lan office host
+    for node in inet gw lan office host; do wait_until 10 grep -q serving "$LAB/$node-serve.log"; done
     lab_dns
     # Conntrack's sysctls appear with its first use; here it was used before anyone takes a snapshot.
     nft 'table ip lab_warm { chain c { type nat hook postrouting priority srcnat; masquerade; }; }; delete table ip lab_warm'

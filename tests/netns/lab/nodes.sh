@@ -2,6 +2,14 @@
 # Nodes: network namespaces with a file system of their own. Part of lib.sh, which documents it.
 
 node_add() {
+    local name
+    for name in "$@"; do lab_node "$name"; done
+    for name in "$@"; do
+        wait_until 10 test -e "$LAB/node/$name"
+        ip netns attach "$name" "${LAB_PID[$name]}"
+    done
+}
+lab_node() {
     local name=$1
     # shellcheck disable=SC2016
     LAB_STAGE=node unshare --net --mount --uts --propagation private -- bash -c '
@@ -17,8 +25,6 @@ node_add() {
         : >"$LAB/node/$1"
         exec sleep infinity' node "$name" &
     LAB_PID[$name]=$!
-    wait_until 10 test -e "$LAB/node/$name"
-    ip netns attach "$name" "${LAB_PID[$name]}"
 }
 in_node() {
     local name=$1
@@ -56,13 +62,19 @@ lab_place() { # DEV NODE NAME
     in_node "$2" ip link set "$3" up
 }
 serve() {
+    lab_serve "$@"
+    wait_until 10 grep -q serving "$LAB/$1-serve.log"
+}
+lab_serve() {
     local name=$1
     shift
     rm -f "$LAB/$name-serve.log" # of a node of that name that is gone
     background "$name" serve python3 -I "$LAB/repo/tests/netns/probe.py" serve "$@"
-    wait_until 10 grep -q serving "$LAB/$name-serve.log"
 }
 watch() {
-    background "$1" watch python3 -I "$LAB/repo/tests/netns/probe.py" watch "$LAB/watch/$1"
-    wait_until 10 grep -q watching "$LAB/watch/$1"
+    local name
+    for name in "$@"; do
+        background "$name" watch python3 -I "$LAB/repo/tests/netns/probe.py" watch "$LAB/watch/$name"
+    done
+    for name in "$@"; do wait_until 10 grep -q watching "$LAB/watch/$name"; done
 }
