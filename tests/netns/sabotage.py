@@ -1,9 +1,11 @@
 #!/usr/bin/env python3
 """Takes one rule of vmrouter's tables away at a time, asks a waiting `vmrouter verify --repeat`, and puts the rules back.
 
-  sabotage.py VMROUTER PID      PID is the running vmrouter, which is stopped meanwhile
+  sabotage.py VMROUTER PID PART PARTS FILE      PID is the running vmrouter, which is stopped meanwhile; of the rules, every
+                                                PARTSth from the PARTth; what was seen goes into FILE
+  sabotage.py FILE...                           what all parts have seen
 
-Prints a line for each rule: "by packets: FAMILY CHAIN: RULE" when a probe turned red, "with its like: ..." when one did as soon as
+The second prints a line for each rule: "by packets: FAMILY CHAIN: RULE" when a probe turned red, "with its like: ..." when one did as soon as
 the other rules that shut the same way were gone too, "read back: ..." when only the comparison of the rules did, "MISSED: ..." when
 nothing did (status 1). Rules that only count or log are no guards; SABOTAGE=all takes them too."""
 import json
@@ -13,9 +15,41 @@ import signal
 import subprocess
 import sys
 
-program, pid = sys.argv[1], int(sys.argv[2])
 table = "vmrouter_virbr10"
 families = ("inet", "bridge", "arp")
+
+
+def by_packets(rows):
+    return {row for row in rows if row[0] != "read back"}
+
+
+def told(path):
+    """What a part has seen: (place, what, rows) of guards, (name, places, rows) of groups."""
+    with open(path, encoding="utf-8") as file:
+        return {kind: [(one, two, sorted(map(tuple, rows))) for one, two, rows in things] for kind, things in json.load(file).items()}
+
+
+def summary(paths):
+    """The status: 1 when a guard was missed."""
+    parts = [told(path) for path in paths]
+    for part in parts:
+        for name, members, rows in part["groups"]:
+            print(f"together: {name}: {len(members)} rules   {rows[:4]}")
+    alike = {tuple(member) for part in parts for _, members, rows in part["groups"] if rows for member in members}
+    counts = dict.fromkeys(("by packets", "with its like", "read back", "MISSED"), 0)
+    for part in parts:
+        for place, what, rows in part["guards"]:
+            how = "by packets" if by_packets(rows) else "with its like" if tuple(place) in alike else "read back" if rows else "MISSED"
+            counts[how] += 1
+            print(f"{how}: {what}   {rows[:3]}")
+    print(f"{sum(counts.values())} guards: {counts['by packets']} seen by packets, {counts['with its like']} when those that shut the "
+          f"same way are gone too, {counts['read back']} only by reading back, {counts['MISSED']} missed")
+    return 1 if counts["MISSED"] or not counts["by packets"] else 0
+
+
+if len(sys.argv) < 6:
+    sys.exit(summary(sys.argv[1:]))
+program, pid, part, parts = sys.argv[1], *map(int, sys.argv[2:5])
 
 
 def nft(*words, text=None):
@@ -53,10 +87,6 @@ def settled(known=frozenset()):
             break
         found &= again() - known
     return found
-
-
-def by_packets(rows):
-    return {row for row in rows if row[0] != "read back"}
 
 
 red()
@@ -105,8 +135,8 @@ def delete(family, chain, handle):
     nft("delete", "rule", family, table, chain, "handle", handle)
 
 
-def restore():
-    nft(text="".join(f"delete table {family} {table}\n{whole[family]}" for family in families))
+def restore(*changed):
+    nft(text="".join(f"delete table {family} {table}\n{whole[family]}" for family in changed or families))
 
 
 def sysctl(name, value):
@@ -130,15 +160,23 @@ def look(undo):
 
 
 whole = {family: nft("-s", "list", "table", family, table) for family in families}
-results = {}
-for family in families:
-    for chain, index, rule, _ in rules_of(family):
-        if NO_GUARD.match(rule) and os.environ.get("SABOTAGE") != "all":
-            continue
-        delete(family, chain, next(place[3] for place in rules_of(family) if place[:2] == (chain, index)))
-        results[family, chain, index, rule] = look(restore)
-alike = {}
-for name, (pattern, settings) in ALIKE.items():
+seen = {"guards": [], "groups": []}
+
+
+def mine(things):
+    return things[part::parts]
+
+
+def note(place, what, rows):
+    seen["guards"].append((place, what, sorted(rows)))
+
+
+guards = [(family, *place) for family in families for place in rules_of(family)
+          if not NO_GUARD.match(place[2]) or os.environ.get("SABOTAGE") == "all"]
+for family, chain, index, rule, _ in mine(guards):
+    delete(family, chain, next(place[3] for place in rules_of(family) if place[:2] == (chain, index)))
+    note((family, chain, index), f"{family} {chain}: {rule}", look(lambda changed=family: restore(changed)))
+for name, (pattern, settings) in mine(list(ALIKE.items())):
     members = [(family, *place) for family in families for place in rules_of(family)
                if re.search(pattern, f"{place[0]}: {place[2]}")]
     for family, chain, _, _, handle in members:
@@ -150,33 +188,19 @@ for name, (pattern, settings) in ALIKE.items():
         for setting, value in values:
             sysctl(setting, value)
 
-    rows = by_packets(look(undo))
-    print(f"together: {name}: {len(members)} rules   {sorted(rows)[:4]}", flush=True)
-    for family, chain, index, rule, _ in members:
-        if rows:
-            alike[family, chain, index, rule] = rows
-counts = dict.fromkeys(("by packets", "with its like", "read back", "MISSED"), 0)
-for key, rows in results.items():
-    family, chain, _, rule = key
-    how = "by packets" if by_packets(rows) else "with its like" if key in alike else "read back" if rows else "MISSED"
-    counts[how] += 1
-    print(f"{how}: {family} {chain}: {rule}   {sorted(rows)[:3]}")
-for setting, value in (("arp_ignore", "0"), ("proxy_arp", "1"), ("rp_filter", "0")):
+    seen["groups"].append((name, [member[:3] for member in members], sorted(by_packets(look(undo)))))
+for setting, value in mine([("arp_ignore", "0"), ("proxy_arp", "1"), ("rp_filter", "0")]):
     name = f"net.ipv4.conf.virbr10.{setting}"
     was = sysctl(name, value)
-    now = look(lambda: sysctl(name, was))
-    counts["by packets" if by_packets(now) else "read back" if now else "MISSED"] += 1
-    print(f"setting {setting}={value}:   {sorted(now)[:3]}")
-guard = subprocess.run("ip rule | grep prohibit | head -1 | cut -d: -f2-", shell=True, check=True, capture_output=True, text=True).stdout
-subprocess.run("ip rule del priority 100 " + guard, shell=True, check=True)
-now = news()
-counts["read back" if now else "MISSED"] += 1
-print(f"routing rule:   {sorted(now)}")
-subprocess.run("ip rule add priority 100 " + guard, shell=True, check=True)
+    note((), f"setting {setting}={value}", look(lambda: sysctl(name, was)))
+if part == parts - 1:
+    guard = subprocess.run("ip rule | grep prohibit | head -1 | cut -d: -f2-", shell=True, check=True, capture_output=True, text=True).stdout
+    subprocess.run("ip rule del priority 100 " + guard, shell=True, check=True)
+    note((), "routing rule", news())
+    subprocess.run("ip rule add priority 100 " + guard, shell=True, check=True)
 after = {row for row in settled(before) if row[0] == "read back"}
 assert not after, f"not everything was put back: {after}"
 verify.stdin.close()
 verify.wait(20)
-print(f"{sum(counts.values())} guards: {counts['by packets']} seen by packets, {counts['with its like']} when those that shut the same "
-      f"way are gone too, {counts['read back']} only by reading back, {counts['MISSED']} missed")
-sys.exit(1 if counts["MISSED"] or not counts["by packets"] else 0)
+with open(sys.argv[5], "w", encoding="utf-8") as file:
+    json.dump(seen, file)
