@@ -61,7 +61,7 @@ struct Leftover {
 struct Facts {
     std::string segment;  ///< empty: only the machine in general
     bool is_bridge = true;
-    std::uint32_t mtu = 0;  ///< of the segment, as guests are told; 0: not known
+    std::uint32_t mtu = 0;        ///< of the segment, as guests are told; 0: not known
     std::optional<Cidr> address;  ///< configured, or in use
     bool running = false;
     bool answers = true;   ///< over its control socket
