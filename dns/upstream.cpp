@@ -363,7 +363,7 @@ Upstream::Server* Upstream::choose(const Exchange& exchange, bool again) const {
 /// How long this exchange waits for `server` before it asks the next one as well.
 std::chrono::milliseconds Upstream::patience(const Exchange& exchange, const Server& server) const {
     if (!exchange.second_best_.empty()) return patience_of_first;
-    if (choose(exchange, false) == nullptr) return first_repeat * exchange.sent_;
+    if (servers_.size() == 1 || choose(exchange, false) == nullptr) return first_repeat * exchange.sent_;
     if (config_.strict_order || server.rtt_ == 0us) return patience_of_first;
     const auto usual = std::chrono::duration_cast<std::chrono::milliseconds>(server.rtt_ * 3);
     return std::clamp(usual, least_patience, patience_of_first);
@@ -452,7 +452,6 @@ void Exchange::start() {
     ++upstream_.live_;
 
     upstream_.probe_the_down(begun_);
-    if (upstream_.choose(*this, false) == nullptr) return finish(Outcome::Status::NoUpstream);
     upstream_.engine_.wheel().set(deadline_, Upstream::deadline, begun_);
     ask_next(begun_);
 }
@@ -470,7 +469,7 @@ void Exchange::ask_next(Monotonic when) {
         if (sent_ >= most_sent) return;
         server = upstream_.choose(*this, true);
         if (server == nullptr) {  // every one refuses
-            if (questions_ == nullptr) finish(Outcome::Status::Unreachable);
+            if (questions_ == nullptr) finish(sent_ == 0 ? Outcome::Status::NoUpstream : Outcome::Status::Unreachable);
             return;
         }
     }
@@ -513,7 +512,7 @@ void Exchange::out_of_time() {
 }
 
 void Exchange::answered(Upstream::Server& server, std::span<std::uint8_t> response) {
-    const bool others_left = upstream_.choose(*this, false) != nullptr;
+    const bool others_left = upstream_.servers_.size() > 1 && upstream_.choose(*this, false) != nullptr;
     if (!says_failure(response) && (!others_left || is_well_formed(response)))
         return finish(Outcome::Status::Answered, response, &server.endpoint());
     if (second_best_.empty()) {
