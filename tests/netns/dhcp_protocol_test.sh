@@ -91,9 +91,11 @@ if offer_gone; then fail "nobody else is served through its port at first"; else
 check "when its offers have expired, even its port is served again" wait_until 30 offer_gone
 
 step "other policies, by a reload"
-sed -i 's/lease_time = "10m"/lease_time = "20m"\nauthoritative = false\nrapid_commit = true\nidentity = "client-id"/' "$LAB/vm.toml"
+sed -i 's/lease_time = "10m"/lease_time = "20m"\nauthoritative = false\nrapid_commit = true\nidentity = "client-id"\nmax_leases_per_port = 100/' "$LAB/vm.toml"
 kill -HUP "$VMROUTER_PID"
 wait_until 5 log_has 'RELOAD' || true
 guest_add other
 scene other lenient
+step "more guests behind one port than it had room for"
+scene crowd burst 36 500
 stop_vmrouter TERM
