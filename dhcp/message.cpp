@@ -4,7 +4,7 @@
 #include <array>
 #include <cassert>
 #include <numeric>
-#include <ranges>
+#include <span>
 
 namespace vmrouter::dhcp {
 namespace {
@@ -85,14 +85,16 @@ std::vector<std::size_t> by_preference(const Options& options, Bytes preferred) 
     return order;
 }
 
-/// First fit, in the order given: the options field, then file, then sname. Option 82 is set aside beforehand.
-template <class Order>
-Layout lay_out(const Options& options, const Order& order, std::size_t options_room, bool file_free, bool sname_free) {
+/// First fit, in the order given (empty: as they are): the options field, then file, then sname. Option 82 is set aside
+/// beforehand.
+Layout lay_out(const Options& options, std::span<const std::size_t> order, std::size_t options_room, bool file_free,
+               bool sname_free) {
     Layout layout;
     layout.areas.resize(options.size());
     std::size_t file_room = file_free ? file_size - 1 : 0;  // one byte for each area's end option
     std::size_t sname_room = sname_free ? sname_size - 1 : 0;
-    for (const std::size_t i : order) {
+    for (std::size_t place = 0; place < options.size(); ++place) {
+        const std::size_t i = order.empty() ? place : order[place];
         const std::size_t size = encoded_size(options[i].value.size());
         Area area = Area::Nowhere;
         if (options[i].code == option::relay_agent || size <= options_room) {
@@ -123,7 +125,7 @@ void write_area(Writer& writer, const Options& options, const Layout& layout, Ar
 /// The layout of all options, with overload (which itself takes three bytes) only when they do not fit otherwise.
 Layout choose_layout(const Message& message, const Room& room, std::size_t options_room) {
     const Options& options = message.options;
-    Layout plain = lay_out(options, std::views::iota(std::size_t{0}, options.size()), options_room, false, false);
+    Layout plain = lay_out(options, {}, options_room, false, false);
     if (std::ranges::find(plain.areas, Area::Nowhere) == plain.areas.end()) return plain;
     const auto order = by_preference(options, room.preferred);
     if (!room.overload || options_room < 3) return lay_out(options, order, options_room, false, false);
