@@ -51,10 +51,14 @@ void add_overrides(CLI::App& app, Source& source) {
 }
 
 void add_instance(CLI::App& app, Instance& instance) {
-    auto* by_name = app.add_option("--instance", instance.name, "The instance, when several are running");
+    const auto store = [&instance](const std::string& text) {
+        if (!is_interface_name(text)) throw refusal(text, "an instance's name");
+        instance.name = text;
+    };
+    auto* by_name = app.add_option_function<std::string>("--instance", store, "The instance, when several are running");
     auto* by_file = app.add_option("--config", instance.file, "The configuration it was started with");
-    auto* by_interface =
-        app.add_option("--interface,--iface,--bridge", instance.name, "The interface or bridge it was started with");
+    auto* by_interface = app.add_option_function<std::string>("--interface,--iface,--bridge", store,
+                                                              "The interface or bridge it was started with");
     by_name->type_name("INSTANCE");
     by_interface->type_name("INTERFACE");
     by_file->type_name("FILE");

@@ -1,5 +1,7 @@
 #include "src/commands/down.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <ostream>
@@ -39,6 +41,10 @@ int down(const cli::Down& options, std::ostream& out, std::ostream& err, const F
         remove_empty_folder(folders.run);
         out << "nothing to undo: no vmrouter has left anything behind\n";
         return 0;
+    }
+    if (geteuid() != 0) {
+        err << "vmrouter: down changes bridges and firewall rules, which takes root\n  hint: run it with sudo\n";
+        return 1;
     }
     int status = 0;
     for (const auto& name : names) {

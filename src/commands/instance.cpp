@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "conf/load.hpp"
+#include "src/base/file.hpp"
 #include "src/instance_lock.hpp"
 
 namespace vmrouter {
@@ -31,6 +32,7 @@ std::optional<std::string> named_instance(const cli::Instance& instance) {
 
 Result<std::string> control_socket(const cli::Instance& instance, const Folders& folders) {
     if (!instance.file.empty()) {
+        if (const auto text = read_file(instance.file); !text) return Failure{text.error()};
         const auto loaded = conf::load_file(instance.file);
         if (loaded.config.control.socket) return *loaded.config.control.socket;
     }

@@ -168,6 +168,25 @@ shape doctor <"$LAB/shape"
 "$VMROUTER" verify --json --target 198.51.100.10 --rebind "" --wait 0.3 >"$LAB/shape" || true
 shape verify <"$LAB/shape"
 
+step "odd ways to call it"
+lost() { # WANTED_STATUS COMMAND...: its output cannot be written
+    local status=0
+    timeout 10 "$VMROUTER" "${@:2}" >/dev/full 2>"$LAB/lost" </dev/null || status=$?
+    expect_equal "$2 into a full disk" "$1 1" "$status $(grep -c 'could not be written' "$LAB/lost")"
+    status=0
+    timeout 10 "$VMROUTER" "${@:2}" >&- 2>"$LAB/lost" </dev/null || status=$?
+    expect_equal "$2 into what is closed" "$1 1" "$status $(grep -c 'could not be written' "$LAB/lost")"
+}
+lost 1 status --json
+lost 1 plan --bridge virbr11
+lost 1 leases
+lost 1 --help
+run_vmrouter 2 status --instance ../x
+expect_match "an instance has the name of an interface" "is not an instance's name" "$(cat "$LAB/out")"
+run_vmrouter 1 status --config /nonexistent.toml
+expect_match "a configuration that is not there is named" '/nonexistent.toml: cannot open' "$(cat "$LAB/out")"
+expect_match "down by somebody else" 'run it with sudo' "$(as stranger "$VMROUTER" down 2>&1 || true)"
+
 step "help"
 for command in "leases" "leases drop" "leases pin" ip status monitor capture reload tap libvirt-xml check plan verify doctor down completions; do
     # shellcheck disable=SC2086
