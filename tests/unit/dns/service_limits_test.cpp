@@ -167,12 +167,10 @@ TEST_CASE("as many unanswerable questions as several guests may ask leave room f
     for (int round = 0; round < 2; ++round) {
         all_ask(std::to_string(round));
         lab.run(1000ms);  // until they would be asked for again
-        const auto begin = Steady::now();
         other.send(make_query({.name = "m" + std::to_string(round) + ".example"}));
         CHECK(answers(lab.answer(other)) == 1);
-        CHECK(Steady::now() - begin < 1000ms);
     }
-    CHECK(lab.service->upstreams()[0].out > 10000);
+    CHECK(lab.service->counters().forwarded > 12000);
 }
 
 TEST_CASE("a guest that floods does not take the others' place in the queue") {
