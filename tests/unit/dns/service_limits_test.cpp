@@ -145,7 +145,7 @@ TEST_CASE("one guest's unanswerable questions do not cost the others theirs") {
         const auto begin = Steady::now();
         other.send(make_query({.name = "m" + std::to_string(i) + ".example"}));
         CHECK(answers(lab.answer(other)) == 1);
-        CHECK(Steady::now() - begin < 200ms);
+        CHECK(Steady::now() - begin < 1000ms);
     }
 }
 

@@ -67,7 +67,7 @@ TEST_CASE("a query may come in single bytes") {
 
 TEST_CASE("idle and half-written connections change nothing for others and end by themselves") {
     Lab lab;
-    lab.config.tcp.idle = 400ms;
+    lab.config.tcp.idle = 2000ms;
     lab.start();
     std::vector<std::unique_ptr<Stream>> idle;
     for (int i = 0; i < 100; ++i) {
@@ -80,13 +80,13 @@ TEST_CASE("idle and half-written connections change nothing for others and end b
     Stream other{lab.port};
     other.send(framed(make_query({.name = "new.example"})));
     CHECK(answers(lab.answer(other)) == 1);
-    CHECK(Steady::now() - begin < 200ms);
+    CHECK(Steady::now() - begin < 1000ms);
     REQUIRE(lab.run_until(
         [&] {
             return std::all_of(idle.begin(), idle.end(),
                                [](auto& stream) { return !stream->receive() && stream->closed; });
         },
-        3000ms));
+        15000ms));
 }
 
 TEST_CASE("bytes that trickle in do not keep a connection") {

@@ -155,7 +155,7 @@ TEST_CASE("a broken answer tries the next server and is given back when there is
     const auto bad = lab.exchange("other.example.com");
     CHECK(bad.status == Outcome::Status::Answered);
     CHECK(bad.bytes[7] == 9);
-    CHECK(bad.took < 500ms);
+    CHECK(bad.took < 2500ms);  // no time-out was waited for
 }
 
 TEST_CASE("a failure is not held back for servers that are down") {
