@@ -224,7 +224,7 @@ void Service::land(Flight& flight, const Outcome& outcome) {
 
     bool good = outcome.status == Outcome::Status::Answered;
     if (good) {
-        const ResponseRules rules{config_.rebind_protection ? &blocked_ : nullptr, config_.cache.max_ttl};
+        const ResponseRules rules{config_.rebind_protection ? &blocked_ : nullptr};
         good = check_response(flight.question, 0, outcome.bytes, rules, answer_) == ResponseError::None &&
                !answer_.truncated;  // it was asked for over TCP: who is told TC by us could do no better
         if (!good) ++counters_.bad_responses;

@@ -2,7 +2,7 @@
 //   bridge      the kernel has no bridges: what is sent to it asks for a kind of link that no kernel has
 //   conntrack   nf_tables has no `ct` expressions, likewise
 //   clock       the clock has not been set since the machine was made
-//   FILE        a clock that is a day ahead as soon as there is that file
+//   FILE        a day has passed as soon as there is that file, for the clock and since the machine was started: it slept
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>
@@ -39,6 +39,7 @@ int clock_gettime(clockid_t clock, struct timespec* time) {
     const int day = 24 * 60 * 60;
     if (status == 0 && clock == CLOCK_REALTIME && lacks("clock")) time->tv_sec = day;
     const char* file = getenv("LACKING");
-    if (status == 0 && clock == CLOCK_REALTIME && file != NULL && file[0] == '/' && access(file, F_OK) == 0) time->tv_sec += day;
+    const int goes_on = clock == CLOCK_REALTIME || clock == CLOCK_BOOTTIME;
+    if (status == 0 && goes_on && file != NULL && file[0] == '/' && access(file, F_OK) == 0) time->tv_sec += day;
     return status;
 }
