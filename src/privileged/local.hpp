@@ -169,6 +169,7 @@ private:
     Result<void> leave_renamed(const std::vector<link::Link>& links);
     Result<void> forget_link();
     Result<void> serve_anew(SegmentState& state);
+    Result<void> mend_link(const link::HostFacts& facts, const link::Link& present, SegmentState& state);
     Result<void> restore_bridge(const link::HostFacts& facts, const link::Link& present, SegmentState& state);
     void watch_settings();
 

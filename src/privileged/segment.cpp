@@ -81,25 +81,33 @@ Result<SegmentState> LocalPrivileged::restore_segment() {
         if (made) state.mended.push_back("the bridge " + name);
         return state;
     }
-    state.index = present->index;
-    state.up = present->up();
-    const auto& address = plan_.segment->address;
-    const bool addressed =
-        std::any_of(facts->addresses.begin(), facts->addresses.end(), [&](const link::Address4& one) {
-            return one.link == present->index && one.local == address.address && one.network == address.network();
-        });
-    if (!addressed) {
-        if (auto made = make_address(); !made) return Failure{std::move(made).error()};
-        state.mended.push_back("the address " + to_string(address));
+    if (auto mended = mend_link(*facts, *present, state); !mended) {
+        if (!is_same_segment()) return SegmentState{};  // it went meanwhile, which is an event of its own
+        return Failure{std::move(mended).error()};
     }
-    if (!state.up && owns_bridge()) {
-        if (auto made = make_up(); !made) return Failure{std::move(made).error()};
-        state.up = true;
-        state.mended.push_back("the bridge " + name + " (it was down)");
-    }
-    if (owns_bridge())
-        if (auto made = restore_bridge(*facts, *present, state); !made) return Failure{std::move(made).error()};
     return state;
+}
+
+/// What the interface that is served lacks.
+Result<void> LocalPrivileged::mend_link(const link::HostFacts& facts, const link::Link& present, SegmentState& state) {
+    const auto& segment = *plan_.segment;
+    state.index = present.index;
+    state.up = present.up();
+    const bool addressed = std::any_of(facts.addresses.begin(), facts.addresses.end(), [&](const link::Address4& one) {
+        return one.link == present.index && one.local == segment.address.address &&
+               one.network == segment.address.network();
+    });
+    if (!addressed) {
+        if (auto made = make_address(); !made) return made;
+        state.mended.push_back("the address " + to_string(segment.address));
+    }
+    if (!owns_bridge()) return {};
+    if (!state.up) {
+        if (auto made = make_up(); !made) return made;
+        state.up = true;
+        state.mended.push_back("the bridge " + segment.name + " (it was down)");
+    }
+    return restore_bridge(facts, present, state);
 }
 
 /// What our bridge was made with, where somebody, or the kernel when a port joined, has changed it.

@@ -52,6 +52,21 @@ check "it is made again" wait_until 5 since 'SEGMENT virbr10 is back'
 check "with its ports" on_bridge vnet1
 works "after it was deleted"
 
+step "it is deleted in the middle of a repair"
+mark
+strace -f -qq -o "$LAB/slow" -e trace=sendmsg -e inject=sendmsg:delay_enter=100000 -p "$VMROUTER_PID" &
+slow=$!
+wait_until 5 grep -q 'TracerPid:.[1-9]' "/proc/$VMROUTER_PID/status"
+ip link set virbr10 address 02:00:00:00:00:99
+wait_until 5 sh -c '[ "$(grep -c sendmsg "$1")" -ge 2 ]' sh "$LAB/slow" # it has seen the bridge, and reads the rest
+ip link delete virbr10
+wait_until 5 since 'SEGMENT virbr10 is gone' || true
+kill "$slow"
+wait "$slow" || true
+check "it is made again" wait_until 10 since 'SEGMENT virbr10 is back'
+expect_equal "that is no error" "" "$(tail -n "+$MARK" "$LAB/vmrouter.log" | grep error: || true)"
+works "after it was deleted in the middle of a repair"
+
 step "it is renamed"
 mark
 printf 'link set virbr10 down\nlink set virbr10 name other0\n' | ip -batch - # Linux 6.1 renames nothing that is up, and we put it up
