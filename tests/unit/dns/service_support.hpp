@@ -11,7 +11,6 @@
 #include <cerrno>
 #include <chrono>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,6 +19,7 @@
 #include "dns/service.hpp"
 #include "tests/support/loop.hpp"
 #include "tests/support/scripted_upstream.hpp"
+#include "tests/unit/dns/fake_names.hpp"
 
 namespace vmrouter::dns::test {
 
@@ -28,21 +28,6 @@ using Steady = std::chrono::steady_clock;
 
 // Guests of these tests are 127.0.66.2 and following; we are 127.0.66.1 on the loopback device.
 inline constexpr Ipv4 our_address{127, 0, 66, 1};
-
-class FakeNames final : public Names {
-public:
-    [[nodiscard]] std::optional<Guest> guest(std::string_view label) const override {
-        const auto found = guests.find(std::string{label});
-        return found == guests.end() ? std::nullopt : std::optional{Guest{found->second, false}};
-    }
-    [[nodiscard]] std::string_view name_of(Ipv4 address) const override {
-        for (const auto& [name, where] : guests) {
-            if (where == address) return name;
-        }
-        return {};
-    }
-    std::map<std::string, Ipv4> guests{{"vm1", Ipv4{127, 0, 66, 2}}};
-};
 
 class FakeObserver final : public Observer {
 public:
@@ -218,6 +203,7 @@ struct Lab : vmrouter::test::Loop {
             servers.push_back(std::make_unique<ScriptedUpstream>(io));
             config.upstreams.push_back(servers.back()->endpoint);
         }
+        names.guests["vm1"] = {Ipv4{127, 0, 66, 2}, false};
         config.local.domain = *Name::parse("vm.internal");
         config.local.segment = Cidr{our_address, 24};
         config.local.own_name = "router";

@@ -11,6 +11,14 @@ using namespace vmrouter::test;
 
 namespace {
 
+/// Two that live in one folder.
+struct Neighbours {
+    TemporaryFolder base;
+    FakeSysctls sysctls;
+    Instance a{base.path(), "virbr10", sysctls};
+    Instance b{base.path(), "virbr11", sysctls};
+};
+
 asio::awaitable<void> count_changes(SharedWatch& watch, int& heard) {
     for (;;) {
         co_await watch.changed();
@@ -98,18 +106,14 @@ TEST_CASE("what serves all that count on it is removed by the last of these") {
     CHECK_FALSE(std::filesystem::exists(base.path() + "/shared"));
 }
 
-TEST_CASE("instances are listed with their segments and whether they live") {
-    const TemporaryFolder base;
-    FakeSysctls sysctls;
-    Instance a(base.path(), "virbr10", sysctls);
-    Instance b(base.path(), "enp6s0", sysctls);
+TEST_CASE_METHOD(Neighbours, "instances are listed with their segments and whether they live") {
     REQUIRE(a.shared.join("virbr10", Cidr::parse("192.168.100.1/24")));
     REQUIRE(b.shared.join("enp6s0", Cidr::parse("192.168.101.1/24")));
     a.kill();
     const auto listed = b.shared.instances();
     REQUIRE(listed);
     CHECK(*listed == std::vector<SharedInstance>{{"virbr10", "virbr10", Cidr::parse("192.168.100.1/24"), false, false},
-                                                 {"enp6s0", "enp6s0", Cidr::parse("192.168.101.1/24"), true, true}});
+                                                 {"virbr11", "enp6s0", Cidr::parse("192.168.101.1/24"), true, true}});
     REQUIRE(b.shared.leave());
     CHECK(b.shared.instances()->size() == 1);
     REQUIRE(a.shared.keep());
@@ -144,11 +148,7 @@ TEST_CASE("an instance hears of another that comes and goes and of nothing else"
     CHECK_FALSE(open_shared_watch(base.path() + "/absent"));
 }
 
-TEST_CASE("two living instances cannot have overlapping networks") {
-    const TemporaryFolder base;
-    FakeSysctls sysctls;
-    Instance a(base.path(), "virbr10", sysctls);
-    Instance b(base.path(), "virbr11", sysctls);
+TEST_CASE_METHOD(Neighbours, "two living instances cannot have overlapping networks") {
     REQUIRE(a.shared.join("virbr10", Cidr::parse("192.168.100.1/24")));
     const auto refused = b.shared.join("virbr11", Cidr::parse("192.168.100.129/25"));
     REQUIRE_FALSE(refused);
